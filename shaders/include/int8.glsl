@@ -1,0 +1,39 @@
+// Four int8 values in a 32-bit word, byte 0 first; and their dot products in three forms.
+// DOT_SIGNED and DOT_MIXED are one instruction where the device has it. Mixed takes activations
+// shifted by 128 to unsigned: the host folds the shift into the bias and the out-of-image bytes.
+#ifndef INT8_GLSL
+#define INT8_GLSL
+
+ivec4 unpack_int8(int word) {
+    return ivec4(bitfieldExtract(word, 0, 8), bitfieldExtract(word, 8, 8),
+                 bitfieldExtract(word, 16, 8), bitfieldExtract(word, 24, 8));
+}
+
+int pack_int8(ivec4 lanes) {
+    return (lanes.x & 255) | (lanes.y & 255) << 8 | (lanes.z & 255) << 16 | lanes.w << 24;
+}
+
+#if defined(DOT_SIGNED)
+#define ACTIVATION int
+#define WEIGHT int
+ACTIVATION prepare_activation(int word) { return word; }
+WEIGHT prepare_weight(int word) { return word; }
+int dot4(ACTIVATION x, WEIGHT w) { return dotPacked4x8EXT(x, w); }
+#elif defined(DOT_MIXED)
+#define ACTIVATION uint
+#define WEIGHT int
+ACTIVATION prepare_activation(int word) { return uint(word) ^ 0x80808080u; }
+WEIGHT prepare_weight(int word) { return word; }
+int dot4(ACTIVATION x, WEIGHT w) { return dotPacked4x8EXT(x, w); }
+#else
+#define ACTIVATION ivec4
+#define WEIGHT ivec4
+ACTIVATION prepare_activation(int word) { return unpack_int8(word); }
+WEIGHT prepare_weight(int word) { return unpack_int8(word); }
+int dot4(ACTIVATION x, WEIGHT w) {
+    ivec4 product = x * w;
+    return product.x + product.y + product.z + product.w;
+}
+#endif
+
+#endif

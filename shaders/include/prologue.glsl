@@ -1,0 +1,5 @@
+// Extensions that every kernel may use.
+#extension GL_EXT_control_flow_attributes : require
+#if defined(DOT_SIGNED) || defined(DOT_MIXED)
+#extension GL_EXT_integer_dot_product : require
+#endif

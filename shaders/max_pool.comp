@@ -1,0 +1,56 @@
+// Greatest value of each window; taps outside the image do not count. One invocation per word of
+// four channels of one output pixel.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "prologue.glsl"
+#include "int8.glsl"
+#include "layout.glsl"
+
+layout(local_size_x = 64) in;
+layout(constant_id = 1) const int INPUT_LAYOUT = 0;
+layout(constant_id = 2) const int OUTPUT_LAYOUT = 0;
+
+layout(set = 0, binding = 0) readonly buffer Input { int input_words[]; };
+layout(set = 0, binding = 1) writeonly buffer Output { int output_words[]; };
+
+layout(push_constant) uniform Parameters {
+    int batch;
+    int channels;
+    int in_height;
+    int in_width;
+    int out_height;
+    int out_width;
+    int kernel_height;
+    int kernel_width;
+    int stride_height;
+    int stride_width;
+    int padding_top;
+    int padding_left;
+    int dilation_height;
+    int dilation_width;
+};
+
+void main() {
+    int pixel = int(gl_GlobalInvocationID.x);
+    if (pixel >= batch * out_height * out_width) return;
+    int channel_word = int(gl_WorkGroupID.y);
+    int ow = pixel % out_width;
+    int row = pixel / out_width;
+    int oh = row % out_height;
+    int n = row / out_height;
+    ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
+    ivec4 greatest = ivec4(-128);
+    for (int tap_h = 0; tap_h < kernel_height; tap_h++) {
+        int h = oh * stride_height - padding_top + tap_h * dilation_height;
+        if (h < 0 || h >= in_height) continue;
+        for (int tap_w = 0; tap_w < kernel_width; tap_w++) {
+            int w = ow * stride_width - padding_left + tap_w * dilation_width;
+            if (w < 0 || w >= in_width) continue;
+            int address = channel_word_address(INPUT_LAYOUT, in_dims, n, channel_word, h, w);
+            greatest = max(greatest, unpack_int8(input_words[address]));
+        }
+    }
+    ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
+    output_words[channel_word_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
+        pack_int8(greatest);
+}

@@ -1,0 +1,130 @@
+"""linear: a fully connected layer. It is a pointwise convolution over an image of one pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vkbackend.errors import GraphError
+from vkbackend.gpu import Dot, GpuInfo
+from vkbackend.graph import Array, BoundNode, Quantization, TensorType
+from vkbackend.ops.base import (
+    LOCAL_SIZE,
+    Candidate,
+    Dispatch,
+    Operator,
+    Options,
+    ceil_div,
+    input_ref,
+    output_ref,
+    weights_ref,
+)
+from vkbackend.ops.conv2d import Conv2d, pointwise
+from vkbackend.ops.conv2d.enumerate import dot_forms, enumerate_candidates
+from vkbackend.ops.conv2d.geometry import Geometry
+
+ROW_TILE = (1, 1)
+
+
+@dataclass(frozen=True)
+class Linear(Operator):
+    """y = requantize(bias + sum((x - x_zero_point) * (w - weight_zero_point))).
+
+    Constants as conv2d's, with weight int8 [oc, ic]; x is (n, ic), y (n, oc).
+    """
+
+    kind: ClassVar[str] = "linear"
+    constant_roles: ClassVar[tuple[str, ...]] = Conv2d.constant_roles
+
+    output: Quantization
+    clamp: tuple[int, int] | None = None
+    requantize: str = "float"
+
+    def _convolution(self) -> Conv2d:
+        return Conv2d(self.output, clamp=self.clamp, requantize=self.requantize)
+
+    def _as_image(self, node: BoundNode) -> BoundNode:
+        """The same node as a convolution: (n, c) -> (n, c, 1, 1)."""
+        x, y = node.inputs[0], node.outputs[0]
+        weight = node.constants["weight"]
+        return BoundNode(
+            node.name,
+            self._convolution(),
+            node.input_names,
+            node.output_names,
+            (TensorType((*x.shape, 1, 1), x.quantization),),
+            (TensorType((*y.shape, 1, 1), y.quantization),),
+            {**node.constants, "weight": weight.reshape(*weight.shape, 1, 1)},
+        )
+
+    def _geometry(self, node: BoundNode) -> Geometry:
+        return self._convolution().geometry(self._as_image(node))
+
+    def infer(
+        self, inputs: Sequence[TensorType], constants: Mapping[str, Array]
+    ) -> Sequence[TensorType]:
+        """(n, oc); GraphError where shapes, types or quantisation cannot be."""
+        shape, weight = inputs[0].shape, constants["weight"]
+        if len(shape) != 2:
+            raise GraphError(f"the input has shape (n, channels), got {list(shape)}")
+        if weight.dtype != np.int8 or weight.ndim != 2:
+            raise GraphError(f"weight is int8 [oc, ic], got {weight.dtype} {list(weight.shape)}")
+        image = TensorType((*shape, 1, 1), inputs[0].quantized)
+        arrays = {**constants, "weight": weight.reshape(*weight.shape, 1, 1)}
+        (result,) = self._convolution().infer([image], arrays)
+        return [TensorType(result.shape[:2], self.output)]
+
+    def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
+        """The convolution's."""
+        image = inputs[0].reshape(*inputs[0].shape, 1, 1)
+        (result,) = self._convolution().reference(self._as_image(node), [image])
+        return [result.reshape(node.outputs[0].shape)]
+
+    def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
+        """`rows`: lanes over output channels, for few rows; `pointwise`: lanes over rows."""
+        geometry = self._geometry(node)
+        rows = enumerate_candidates("rows", geometry, gpu, dot_forms(gpu), (ROW_TILE,))
+        product = pointwise.candidates(geometry, gpu)
+        return Options(rows.eligible + product.eligible, rows.rejected + product.rejected)
+
+    def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
+        """As conv2d packs them; for `rows` the words of one k lie together, channels fastest."""
+        packed = dict(self._convolution().pack_weights(self._as_image(node), _tiled(choice)))
+        if choice.algorithm == "rows":
+            geometry = self._geometry(node)
+            words = packed["weights"].reshape(geometry.out_words, -1, 4)
+            packed["weights"] = np.ascontiguousarray(words.transpose(1, 0, 2)).reshape(-1)
+        return packed
+
+    def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
+        """One dispatch."""
+        geometry = self._geometry(node)
+        if choice.algorithm == "pointwise":
+            return pointwise.lower(geometry, choice)
+        constants = geometry.constants(choice)
+        del constants["TILE_PIXELS"]
+        return [
+            Dispatch(
+                f"linear_rows.{choice.dot.value}",
+                {
+                    "Input": input_ref(),
+                    "Output": output_ref(),
+                    "Weights": weights_ref("weights"),
+                    "Channels": weights_ref("channels"),
+                },
+                (ceil_div(geometry.out_words, LOCAL_SIZE), geometry.batch, 1),
+                geometry.push(),
+                constants,
+            )
+        ]
+
+
+def _tiled(choice: Candidate) -> Candidate:
+    """The convolution algorithm whose packing `rows` starts from."""
+    if choice.algorithm != "rows":
+        return choice
+    layouts = choice.input_layouts, choice.output_layout
+    return Candidate("pointwise", *layouts, choice.work, Dot(choice.dot), ROW_TILE)
