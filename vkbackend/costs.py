@@ -1,0 +1,158 @@
+"""What a candidate or a relayout costs on a GPU: the one place where preference is decided.
+
+A cost is an estimate in microseconds: launches + arithmetic + memory traffic, from a table per GPU
+family. Each table names its sources. Only ratios within one table mean anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vkbackend.gpu import Dot, Family, GpuInfo
+from vkbackend.ops.base import Candidate
+
+Tile = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """One family's figures.
+
+    Rates are of a busy device with plain arithmetic; `dot_speedup` multiplies them where the
+    device prefers that form. Factors multiply the time of what they name.
+    """
+
+    source: str
+    launch_us: float
+    macs_per_us: float
+    bytes_per_us: float
+    busy_invocations: int  # below so many invocations, time stops falling
+    dot_speedup: float = 1.0
+    algorithm_factor: Mapping[str, float] = field(default_factory=dict)
+    layout_factor: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    tile_factor: Mapping[Tile, float] = field(default_factory=dict)
+
+
+_LAVAPIPE = CostTable(
+    source="measured on lavapipe 22.3.6, 2 cores: benchmarks/conv2d.py",
+    launch_us=12.0,
+    macs_per_us=9000.0,
+    bytes_per_us=1200.0,
+    busy_invocations=256,
+    algorithm_factor={"direct": 1.25, "depthwise": 0.6, "rows": 1.5},
+    tile_factor={(8, 2): 1.0, (4, 2): 1.2, (2, 4): 1.25, (1, 4): 1.9, (4, 1): 1.0, (1, 1): 1.5},
+)
+
+_MALI = CostTable(
+    source=(
+        "im2col with 4C beats direct on Mali for every eligible convolution (ExecuTorch pull "
+        "requests 17568 and 17794: ResNet-50 14.2 -> 6.8 ms); tiles of 1x4 and 2x4 keep full "
+        "occupancy on G610, larger ones halve it or spill (panvk 26.2.6)"
+    ),
+    launch_us=15.0,
+    macs_per_us=60_000.0,
+    bytes_per_us=12_000.0,
+    busy_invocations=4096,
+    dot_speedup=3.0,
+    algorithm_factor={"direct": 2.6, "depthwise": 0.5},
+    layout_factor={
+        ("im2col", "4C1W"): 1.15,
+        ("im2col", "4W4C"): 1.1,
+        ("pointwise", "4C1W"): 1.15,
+        ("pointwise", "4C"): 1.05,
+        ("depthwise", "4C"): 1.05,
+        ("depthwise", "4W4C"): 1.05,
+    },
+    tile_factor={(1, 4): 1.0, (2, 4): 1.0, (4, 2): 1.1, (8, 2): 2.0},
+)
+
+_ADRENO = CostTable(
+    source=(
+        "direct with 4C1W on Adreno for grouped and for shallow, wide convolutions, im2col for "
+        "deep ones (the rule of ExecuTorch's pull request 17794); 4x8 and 8x8 tiles stay in "
+        "registers (turnip 26.2.6)"
+    ),
+    launch_us=15.0,
+    macs_per_us=80_000.0,
+    bytes_per_us=14_000.0,
+    busy_invocations=6144,
+    dot_speedup=4.0,
+    algorithm_factor={"direct": 1.2, "depthwise": 0.5},
+    layout_factor={
+        ("direct", "4C"): 1.3,
+        ("direct", "4W4C"): 1.1,
+        ("depthwise", "4C"): 1.3,
+        ("depthwise", "4W4C"): 1.1,
+        ("pointwise", "4C"): 1.2,
+        ("im2col", "4C1W"): 1.05,
+        ("im2col", "4W4C"): 1.05,
+    },
+    tile_factor={(4, 2): 1.0, (2, 4): 1.0, (8, 2): 1.0, (1, 4): 1.2},
+)
+
+_NVIDIA = CostTable(
+    source="lanes over pixels read 4C1W coalesced; rates of benchmarks/conv2d.py on an H200",
+    launch_us=3.0,
+    macs_per_us=3_000_000.0,
+    bytes_per_us=2_000_000.0,
+    busy_invocations=65_536,
+    dot_speedup=3.0,
+    algorithm_factor={"direct": 1.1, "depthwise": 0.5},
+    layout_factor={
+        (algorithm, layout): factor
+        for algorithm in ("direct", "im2col", "pointwise", "depthwise")
+        for layout, factor in (("4C", 1.3), ("4W4C", 1.15))
+    },
+    tile_factor={(4, 2): 1.0, (2, 4): 1.0, (8, 2): 1.0, (1, 4): 1.1},
+)
+
+_SOFTWARE = CostTable(
+    source="as lavapipe, slower throughout (SwiftShader takes 20 to 40 times as long)",
+    launch_us=50.0,
+    macs_per_us=300.0,
+    bytes_per_us=100.0,
+    busy_invocations=64,
+    algorithm_factor=_LAVAPIPE.algorithm_factor,
+    tile_factor={(4, 2): 1.0, (2, 4): 1.0, (8, 2): 1.1, (1, 4): 1.4},
+)
+
+_TABLES = {
+    Family.LAVAPIPE: _LAVAPIPE,
+    Family.SWIFTSHADER: _SOFTWARE,
+    Family.MALI: _MALI,
+    Family.ADRENO: _ADRENO,
+    Family.NVIDIA: _NVIDIA,
+}
+
+
+def table_of(gpu: GpuInfo) -> CostTable:
+    """The table of a GPU: its family's, else one by what kind of device it is."""
+    if gpu.family in _TABLES:
+        return _TABLES[gpu.family]
+    if gpu.is_software:
+        return _SOFTWARE
+    return _ADRENO if gpu.unified_memory else _NVIDIA
+
+
+def cost_us(candidate: Candidate, gpu: GpuInfo) -> float:
+    """Estimated microseconds of a candidate on a GPU."""
+    table = table_of(gpu)
+    work = candidate.work
+    rate = table.macs_per_us
+    if candidate.dot is not Dot.PLAIN:
+        # A form that the device does not accelerate is emulated, slower than plain arithmetic.
+        rate *= table.dot_speedup if candidate.dot is gpu.dot else 0.8
+    idle = max(1.0, table.busy_invocations / max(1, work.invocations))
+    arithmetic = work.macs / rate * idle * table.algorithm_factor.get(candidate.algorithm, 1.0)
+    arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
+    for layout in candidate.input_layouts:
+        arithmetic *= table.layout_factor.get((candidate.algorithm, layout), 1.0)
+    traffic = work.bytes_read + work.bytes_written + scratch_traffic(candidate)
+    return work.dispatches * table.launch_us + arithmetic + traffic / table.bytes_per_us
+
+
+def scratch_traffic(candidate: Candidate) -> int:
+    """Bytes that go through scratch: every chunk is written once and read once."""
+    chunks = max(1, candidate.work.dispatches // 2)
+    return 2 * candidate.work.scratch_bytes * chunks

@@ -1,0 +1,174 @@
+"""Plan: what runs, in which order and layout, where in memory, and why; as text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from vkbackend.gpu import Dot, GpuInfo
+from vkbackend.graph import BoundNode, Graph
+from vkbackend.layouts import size_bytes
+from vkbackend.ops.base import Candidate
+from vkbackend.ops.relayout import Relayout
+
+
+class Value(NamedTuple):
+    """A tensor in one layout: what steps read and write."""
+
+    tensor: str
+    layout: str
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A way that was not taken, its estimated cost (None: not eligible), and why."""
+
+    label: str
+    cost_us: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate taken for a node, its estimated cost, why, and what was passed over."""
+
+    candidate: Candidate
+    cost_us: float
+    reason: str
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node, or one relayout, as it runs."""
+
+    node: BoundNode
+    choice: Choice
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def is_relayout(self) -> bool:
+        """Whether resolving put this step between two nodes."""
+        return isinstance(self.node.op, Relayout)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph resolved for a GPU. `offsets` are bytes in one arena; inputs and outputs of the
+    network lie outside of it. `storage` maps an aliased value to the one whose memory it is.
+    """
+
+    graph: Graph
+    gpu: GpuInfo
+    policy: str
+    steps: tuple[Step, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    storage: Mapping[Value, Value]
+    offsets: Mapping[Value, int]
+    scratch_offsets: Mapping[int, int]
+    arena_size_bytes: int
+    exact: bool
+
+    @property
+    def cost_us(self) -> float:
+        """Estimated time of all steps."""
+        return sum(step.choice.cost_us for step in self.steps)
+
+    def value_size_bytes(self, value: Value) -> int:
+        """Storage of a value."""
+        tensor = self.graph.types[value.tensor]
+        item_bytes = 4 if tensor.quantization is None else 1
+        return size_bytes(value.layout, tensor.shape, item_bytes)
+
+    def choices(self) -> str:
+        """What is decided, one line per step, without costs: what golden tests compare."""
+        return "\n".join(_choice_line(step) for step in self.steps) + "\n"
+
+    def __str__(self) -> str:
+        """The plan as a table for people."""
+        rows = [("node", "operator", "algorithm", "layouts", "output", "est. us")]
+        for step in self.steps:
+            candidate = step.choice.candidate
+            rows.append(
+                (
+                    step.node.name if not step.is_relayout else f"  {step.inputs[0].tensor}",
+                    step.node.op.kind,
+                    _algorithm(candidate),
+                    _layouts(candidate),
+                    str(step.node.outputs[0]),
+                    f"{step.choice.cost_us:.1f}",
+                )
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(6)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        relayouts = sum(step.is_relayout for step in self.steps)
+        title = (
+            f"plan for {self.gpu.name} ({self.gpu.family.value}), policy {self.policy}: "
+            f"{len(self.steps) - relayouts} nodes, {relayouts} relayouts, "
+            f"{self.arena_size_bytes / 1024:.0f} KiB of activations"
+        )
+        return "\n".join([title, *lines])
+
+    def explain(self) -> str:
+        """Every choice with its reason and everything that was passed over, with its reason."""
+        lines = [str(self).partition("\n")[0]]
+        for step in self.steps:
+            lines.append("")
+            lines.append(_choice_line(step))
+            lines.append(f"  {step.choice.cost_us:.1f} us: {step.choice.reason}")
+            for other in step.choice.alternatives:
+                cost = "" if other.cost_us is None else f"{other.cost_us:.1f} us: "
+                lines.append(f"  not {other.label}: {cost}{other.reason}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        return {
+            "gpu": self.gpu.name,
+            "family": self.gpu.family.value,
+            "policy": self.policy,
+            "exact": self.exact,
+            "arena_size_bytes": self.arena_size_bytes,
+            "cost_us": self.cost_us,
+            "steps": [_step_json(step) for step in self.steps],
+        }
+
+
+def _algorithm(candidate: Candidate) -> str:
+    return candidate.algorithm + ("" if candidate.dot is Dot.PLAIN else f"/{candidate.dot.value}")
+
+
+def _layouts(candidate: Candidate) -> str:
+    return f"{','.join(candidate.input_layouts)} -> {candidate.output_layout}"
+
+
+def _choice_line(step: Step) -> str:
+    candidate = step.choice.candidate
+    name = step.node.name if not step.is_relayout else step.inputs[0].tensor
+    return f"{name}: {step.node.op.kind} {_algorithm(candidate)} {_layouts(candidate)}"
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    candidate = step.choice.candidate
+    return {
+        "node": step.node.name,
+        "operator": step.node.op.kind,
+        "algorithm": candidate.algorithm,
+        "dot": candidate.dot.value,
+        "tile": list(candidate.tile),
+        "inputs": [list(value) for value in step.inputs],
+        "outputs": [list(value) for value in step.outputs],
+        "cost_us": step.choice.cost_us,
+        "macs": candidate.work.macs,
+        "reason": step.choice.reason,
+        "alternatives": [
+            {"label": other.label, "cost_us": other.cost_us, "reason": other.reason}
+            for other in step.choice.alternatives
+        ],
+    }

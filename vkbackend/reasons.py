@@ -1,0 +1,52 @@
+"""Why a candidate was taken and the others were not: the sentences of `explain`."""
+
+from __future__ import annotations
+
+from vkbackend import costs
+from vkbackend.gpu import GpuInfo
+from vkbackend.ops.base import Candidate
+from vkbackend.plan import Alternative
+from vkbackend.solution import Priced
+
+
+def reason_of(chosen: Candidate, priced: Priced, gpu: GpuInfo) -> str:
+    """One sentence: the cheapest alone, or worth its price for what it saves around it."""
+    ways = len(priced.candidates)
+    if ways == 1:
+        return "the only way"
+    cheapest = min(priced.costs_us)
+    price = costs.cost_us(chosen, gpu)
+    if price <= cheapest:
+        return f"the cheapest of {ways} combinations of algorithm and layouts"
+    best = priced.candidates[priced.costs_us.index(cheapest)]
+    return (
+        f"{price - cheapest:.1f} us dearer than {best.label} alone, "
+        "but with its neighbours' layouts the cheapest in all"
+    )
+
+
+def alternatives_of(chosen: Candidate, priced: Priced, gpu: GpuInfo) -> tuple[Alternative, ...]:
+    """The best of every other algorithm and dot product, and what is not eligible at all."""
+    price = costs.cost_us(chosen, gpu)
+    admitted = {id(candidate) for candidate in priced.candidates}
+    best: dict[tuple[str, str], tuple[float, Candidate]] = {}
+    for candidate in priced.options.eligible:
+        key = candidate.algorithm, candidate.dot.value
+        cost = costs.cost_us(candidate, gpu)
+        if key not in best or cost < best[key][0]:
+            best[key] = cost, candidate
+    best.pop((chosen.algorithm, chosen.dot.value), None)
+    found = [
+        Alternative(candidate.label, cost, _why_not(cost, price, id(candidate) in admitted))
+        for cost, candidate in sorted(best.values(), key=lambda entry: entry[0])
+    ]
+    rejected = [Alternative(r.algorithm, None, r.reason) for r in priced.options.rejected]
+    return tuple(found + rejected)
+
+
+def _why_not(cost: float, price: float, admitted: bool) -> str:
+    if cost < price and not admitted:
+        return "the policy or a force rule excludes it"
+    if cost < price:
+        return "needs relayouts that cost more than it saves"
+    return f"{cost / max(price, 1e-9):.2f} times the cost"

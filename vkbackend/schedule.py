@@ -1,0 +1,141 @@
+"""From a solution to a plan: steps in order, relayouts where they are needed, memory placed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vkbackend import costs
+from vkbackend.gpu import GpuInfo
+from vkbackend.graph import BoundNode, Graph
+from vkbackend.layouts import size_bytes
+from vkbackend.memory import Arena, Lifetime, place
+from vkbackend.ops.relayout import Relayout, relayout_candidate
+from vkbackend.plan import Choice, Plan, Step, Value
+from vkbackend.reasons import alternatives_of, reason_of
+from vkbackend.solution import Solution
+
+# The most that any device may ask for (Vulkan specification, minStorageBufferOffsetAlignment),
+# so that a plan made for one GPU runs on another.
+ALIGNMENT_BYTES = 256
+
+
+def build_plan(
+    graph: Graph,
+    gpu: GpuInfo,
+    policy: str,
+    solution: Solution,
+    *,
+    guard_bytes: int = 0,
+    keep_all: bool = False,
+) -> Plan:
+    """Orders the steps and places every value that is not an input or output of the network."""
+    steps = _steps(graph, gpu, solution)
+    inputs = tuple(Value(name, graph.host_layout(name)) for name in graph.inputs)
+    outputs = tuple(Value(name, graph.host_layout(name)) for name in graph.outputs)
+    storage = _storage(steps)
+    arena = _place(graph, steps, storage, {*inputs, *outputs}, guard_bytes, keep_all)
+    return Plan(
+        graph,
+        gpu,
+        policy,
+        tuple(steps),
+        inputs,
+        outputs,
+        storage,
+        {key: offset for key, offset in arena.offsets.items() if isinstance(key, Value)},
+        {key: offset for key, offset in arena.offsets.items() if isinstance(key, int)},
+        arena.size_bytes,
+        solution.exact,
+    )
+
+
+def _steps(graph: Graph, gpu: GpuInfo, solution: Solution) -> list[Step]:
+    """Nodes in the graph's order, each tensor's copies right after it is made."""
+    steps: list[Step] = []
+    for name in graph.inputs:
+        steps += _copies(graph, gpu, name, solution)
+    for node in graph.bound_nodes():
+        candidate = solution.chosen[node.name]
+        priced = solution.priced[node.name]
+        choice = Choice(
+            candidate,
+            costs.cost_us(candidate, gpu),
+            reason_of(candidate, priced, gpu),
+            alternatives_of(candidate, priced, gpu),
+        )
+        inputs = [
+            Value(name, layout)
+            for name, layout in zip(node.input_names, candidate.input_layouts, strict=True)
+        ]
+        outputs = [Value(name, candidate.output_layout) for name in node.output_names]
+        steps.append(Step(node, choice, tuple(inputs), tuple(outputs)))
+        for name in node.output_names:
+            steps += _copies(graph, gpu, name, solution)
+    return steps
+
+
+def _copies(graph: Graph, gpu: GpuInfo, name: str, solution: Solution) -> list[Step]:
+    """The relayouts of one tensor."""
+    state = solution.states[name]
+    tensor = graph.types[name]
+    steps = []
+    for layout in state.copies:
+        candidate = relayout_candidate(tensor, state.made, layout, gpu)
+        assert candidate is not None
+        node = BoundNode(
+            f"{name}:{state.made}->{layout}", Relayout(), (name,), (name,), (tensor,), (tensor,), {}
+        )
+        readers = _readers(graph, solution, name, layout)
+        choice = Choice(candidate, costs.cost_us(candidate, gpu), f"read by {readers}")
+        steps.append(Step(node, choice, (Value(name, state.made),), (Value(name, layout),)))
+    return steps
+
+
+def _readers(graph: Graph, solution: Solution, name: str, layout: str) -> str:
+    readers = [
+        node.name
+        for node in graph.nodes
+        for read, wanted in zip(node.inputs, solution.chosen[node.name].input_layouts, strict=True)
+        if (read, wanted) == (name, layout)
+    ]
+    if name in graph.outputs and layout == graph.host_layout(name):
+        readers.append("the host")
+    return ", ".join(readers)
+
+
+def _storage(steps: Sequence[Step]) -> dict[Value, Value]:
+    """Each aliased value's real owner."""
+    storage: dict[Value, Value] = {}
+    for step in steps:
+        if step.choice.candidate.alias:
+            source = step.inputs[0]
+            for value in step.outputs:
+                storage[value] = storage.get(source, source)
+    return storage
+
+
+def _place(
+    graph: Graph,
+    steps: Sequence[Step],
+    storage: dict[Value, Value],
+    outside: set[Value],
+    guard_bytes: int,
+    keep_all: bool,
+) -> Arena:
+    first: dict[Value, int] = {}
+    last: dict[Value, int] = {}
+    lifetimes = []
+    for index, step in enumerate(steps):
+        for value in (*step.inputs, *step.outputs):
+            owner = storage.get(value, value)
+            first.setdefault(owner, index)
+            last[owner] = len(steps) if keep_all else index
+        scratch = step.choice.candidate.work.scratch_bytes
+        if scratch:
+            lifetimes.append(Lifetime(index, scratch, index, index))
+    for value in first.keys() - outside:
+        tensor = graph.types[value.tensor]
+        size = size_bytes(value.layout, tensor.shape, 1 if tensor.quantization else 4)
+        lifetimes.append(Lifetime(value, size, first[value], last[value]))
+    lifetimes.sort(key=lambda life: (life.first, str(life.key)))
+    return place(lifetimes, ALIGNMENT_BYTES, guard_bytes=guard_bytes)
