@@ -1,0 +1,67 @@
+"""Convolutions: mostly prime sizes, so that nothing lines up by luck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.cases.case import INT8, UINT8, Case, per_channel_scales
+from vkbackend.graph import Quantization, TensorType
+from vkbackend.ops import Conv2d
+
+
+def conv(
+    name: str,
+    shape: tuple[int, ...],
+    out_channels: int,
+    kernel: tuple[int, int],
+    *,
+    x: Quantization = INT8,
+    y: Quantization = INT8,
+    bias: bool = True,
+    weight_zero_point: int | None = None,
+    per_tensor: bool = False,
+    large: bool = False,
+    groups: int = 1,
+    **fields: Any,
+) -> Case:
+    """A convolution with seeded weights over the whole int8 range."""
+    rng = np.random.default_rng(len(name))
+    weight = rng.integers(-128, 128, (out_channels, shape[1] // groups, *kernel)).astype(np.int8)
+    taps = weight[0].size
+    scale = per_channel_scales(rng, 1 if per_tensor else out_channels) * 0.5 / np.sqrt(taps)
+    constants = {"weight": weight, "weight_scale": scale.astype(np.float32)}
+    if bias:
+        constants["bias"] = rng.integers(-9000, 9000, out_channels).astype(np.int32)
+    if weight_zero_point is not None:
+        constants["weight_zero_point"] = np.array([weight_zero_point], np.int32)
+    op = Conv2d(y, groups=groups, **fields)
+    return Case(name, op, [TensorType(shape, x)], constants, large)
+
+
+CASES = [
+    conv("one_pixel", (1, 1, 1, 1), 1, (1, 1)),
+    conv("pointwise", (1, 7, 5, 3), 11, (1, 1)),
+    conv("pointwise_batch", (3, 19, 7, 11), 37, (1, 1), x=UINT8, y=UINT8),
+    conv("pointwise_strided", (2, 12, 9, 7), 8, (1, 1), stride=(3, 2)),
+    conv("pointwise_groups", (1, 24, 5, 7), 40, (1, 1), groups=4),
+    conv("pointwise_padded", (1, 5, 4, 5), 6, (1, 1), padding=(1, 0, 2, 3), y=UINT8),
+    conv("square", (1, 16, 13, 11), 23, (3, 3), padding=(1, 1, 1, 1)),
+    conv("first_layer", (2, 3, 17, 19), 13, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3), x=UINT8),
+    conv("sides", (1, 5, 9, 8), 7, (2, 3), stride=(1, 2), padding=(0, 2, 1, 0), y=UINT8),
+    conv("dilated", (1, 6, 17, 13), 9, (3, 2), dilation=(2, 5), padding=(2, 3, 1, 2)),
+    conv("clamped", (1, 8, 7, 7), 8, (3, 3), clamp=(-7, 60)),
+    conv("no_bias_per_tensor", (2, 9, 6, 5), 10, (3, 1), bias=False, per_tensor=True, x=UINT8),
+    conv("groups_aligned", (1, 32, 11, 7), 24, (3, 3), groups=4, padding=(1, 1, 1, 1)),
+    conv("groups_odd", (2, 15, 5, 7), 21, (3, 3), groups=3, padding=(1, 1, 1, 1), x=UINT8),
+    conv("groups_many", (1, 14, 5, 5), 28, (2, 2), groups=7),
+    conv("multiplier", (1, 5, 6, 7), 15, (3, 3), groups=5, padding=(1, 1, 1, 1)),
+    conv("depthwise", (2, 13, 9, 11), 13, (3, 3), groups=13, padding=(1, 1, 1, 1), y=UINT8),
+    conv("depthwise_strided", (1, 24, 12, 9), 24, (5, 3), groups=24, stride=(2, 3), x=UINT8),
+    conv("weight_zero_point", (1, 10, 6, 7), 9, (3, 3), weight_zero_point=19, x=UINT8),
+    conv("depthwise_zero_point", (1, 6, 7, 5), 6, (3, 3), groups=6, weight_zero_point=-90),
+    conv("one_axis", (2, 6, 23), 10, (1, 5), padding=(0, 2, 0, 1)),
+    conv("large", (1, 64, 56, 56), 64, (3, 3), padding=(1, 1, 1, 1), large=True),
+    conv("deep", (1, 512, 7, 7), 70, (3, 3), padding=(1, 1, 1, 1), large=True),
+]

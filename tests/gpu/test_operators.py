@@ -1,0 +1,116 @@
+"""Every candidate of every case gives the reference's bits and writes only where it may."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.cases import conv2d, conversion, elementwise, linear, pooling
+from tests.cases.case import Case
+from vkbackend.device import Device
+from vkbackend.gpu import Dot, Family
+from vkbackend.graph import Array, Graph
+from vkbackend.layouts import PLAIN
+from vkbackend.ops.base import Candidate
+from vkbackend.runtime import Model, load
+
+ALL_CASES = [
+    pytest.param(case, id=f"{table.__name__.rpartition('.')[2]}-{case.name}")
+    for table in (conv2d, linear, elementwise, pooling, conversion)
+    for case in table.CASES
+]
+GUARD_BYTES = 64
+PATTERN = 0xA5
+
+
+def covering(candidates: tuple[Candidate, ...], thorough: bool) -> Iterator[Candidate]:
+    """Every algorithm with every pair of layouts, and with every form and tile: not all products.
+
+    Not `thorough`: a few of each, for devices that take long.
+    """
+    by_algorithm: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_algorithm.setdefault(candidate.algorithm, []).append(candidate)
+    for group in by_algorithm.values():
+        layouts = list(dict.fromkeys((c.input_layouts, c.output_layout) for c in group))
+        kernels = list(dict.fromkeys((c.dot, c.tile) for c in group))
+        first = [(layout, kernels[0]) for layout in layouts[: None if thorough else 3]]
+        second = list(zip(itertools.cycle(layouts), kernels, strict=False))
+        wanted = dict.fromkeys(first + second[: None if thorough else 3])
+        for layout, kernel in wanted:
+            yield next(
+                c
+                for c in group
+                if (c.input_layouts, c.output_layout) == layout and (c.dot, c.tile) == kernel
+            )
+
+
+def force_text(candidate: Candidate) -> str:
+    """The force rule that names a candidate."""
+    tile = f"@{candidate.tile[0]}x{candidate.tile[1]}"
+    dot = f"/{candidate.dot.value}"
+    layouts = f":{candidate.input_layouts[0]}:{candidate.output_layout}"
+    return f"node:{candidate.algorithm}{dot}{tile}{layouts}"
+
+
+def untouched(model: Model) -> bool:
+    """Whether the arena still holds the pattern everywhere outside of the plan's tensors."""
+    plan = model.plan
+    arena = model.device.read(model.arena, model.arena.size_bytes)
+    free = np.ones(arena.size, bool)
+    for value, offset in plan.offsets.items():
+        free[offset : offset + plan.value_size_bytes(value)] = False
+    for index, offset in plan.scratch_offsets.items():
+        size = plan.steps[index].choice.candidate.work.scratch_bytes
+        free[offset : offset + size] = False
+    return bool((arena[free] == PATTERN).all())
+
+
+def run_guarded(graph: Graph, arrays: list[Array], device: Device, force: str) -> Array:
+    """The output of a forced candidate, after looking around every tensor for stray writes."""
+    with load(graph, device=device, force=force, keep_all=True, guard_bytes=GUARD_BYTES) as model:
+        model.device.write(model.arena, np.full(model.arena.size_bytes, PATTERN, np.uint8))
+        result: Array = model(*arrays)
+        assert untouched(model), force
+        return result
+
+
+@pytest.mark.parametrize("case", ALL_CASES)
+def test_every_candidate_is_exact(case: Case, device: Device) -> None:
+    slow = device.info.family is Family.SWIFTSHADER
+    if slow and case.large:
+        pytest.skip("large cases take SwiftShader minutes")
+    graph, arrays = case.graph(), case.arrays()
+    (node,) = graph.bound_nodes()
+    (expected,) = node.op.reference(node, arrays)
+    options = node.op.candidates(node, device.info)
+    candidates = [
+        c
+        for c in options.eligible
+        if node.inputs[0].quantization is None or set(c.input_layouts).isdisjoint(PLAIN)
+        if node.outputs[0].quantization is None or c.output_layout not in PLAIN
+    ]
+    tried = 0
+    for candidate in covering(tuple(candidates), thorough=not case.large):
+        if candidate.input_layouts[0] in PLAIN and candidate.input_layouts[0] != "NCHW":
+            continue
+        if candidate.output_layout in PLAIN and candidate.output_layout != "NCHW":
+            continue
+        force = force_text(candidate)
+        result = run_guarded(graph, arrays, device, force)
+        wrong = int(np.count_nonzero(result != expected))
+        assert wrong == 0, f"{force}: {wrong} of {expected.size} values differ"
+        tried += 1
+    assert tried >= 1
+
+
+def test_every_dot_product_form_is_tried(device: Device) -> None:
+    (case,) = (case for case in conv2d.CASES if case.name == "square")
+    (node,) = case.graph().bound_nodes()
+    options = node.op.candidates(node, device.info)
+    assert {c.dot for c in options.eligible} == (
+        set(Dot) if device.info.dot_product else {Dot.PLAIN}
+    )
