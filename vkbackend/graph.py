@@ -70,6 +70,10 @@ class TensorType:
     shape: Shape
     quantization: Quantization | None = None
 
+    def __post_init__(self) -> None:
+        if any(size < 1 for size in self.shape) or math.prod(self.shape) > MAX_ELEMENTS:
+            raise GraphError(f"{self} is empty or has more than 2^30 elements")
+
     @property
     def dtype(self) -> str:
         """int8, uint8 or float32."""
@@ -189,9 +193,6 @@ def infer(
         found = node.op.infer([types[name] for name in node.inputs], arrays)
     except VkBackendError as error:
         raise GraphError(f"{label}: {error}") from None
-    for tensor in found:
-        if math.prod(tensor.shape) > MAX_ELEMENTS or 0 in tensor.shape:
-            raise GraphError(f"{label}: {tensor} is empty or has more than 2^30 elements")
     if len(found) != len(node.outputs):
         raise GraphError(f"{label}: makes {len(found)} tensors, {len(node.outputs)} are named")
     return found

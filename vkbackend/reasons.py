@@ -28,19 +28,15 @@ def reason_of(chosen: Candidate, priced: Priced, gpu: GpuInfo) -> str:
 def alternatives_of(chosen: Candidate, priced: Priced, gpu: GpuInfo) -> tuple[Alternative, ...]:
     """The best of every other algorithm and dot product, and what is not eligible at all."""
     price = costs.cost_us(chosen, gpu)
-    admitted = {id(candidate) for candidate in priced.candidates}
-    best: dict[tuple[str, str], tuple[float, Candidate]] = {}
-    for candidate in priced.options.eligible:
-        key = candidate.algorithm, candidate.dot.value
-        cost = costs.cost_us(candidate, gpu)
-        if key not in best or cost < best[key][0]:
-            best[key] = cost, candidate
-    best.pop((chosen.algorithm, chosen.dot.value), None)
+    admitted = {(c.algorithm, c.dot) for c in priced.candidates}
     found = [
-        Alternative(candidate.label, cost, _why_not(cost, price, id(candidate) in admitted))
-        for cost, candidate in sorted(best.values(), key=lambda entry: entry[0])
+        Alternative(
+            other.label, cost, _why_not(cost, price, (other.algorithm, other.dot) in admitted)
+        )
+        for cost, other in priced.offer.cheapest
+        if (other.algorithm, other.dot) != (chosen.algorithm, chosen.dot)
     ]
-    rejected = [Alternative(r.algorithm, None, r.reason) for r in priced.options.rejected]
+    rejected = [Alternative(r.algorithm, None, r.reason) for r in priced.offer.options.rejected]
     return tuple(found + rejected)
 
 

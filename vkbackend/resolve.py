@@ -6,8 +6,9 @@ another (which candidate); their costs and the copies' are minimised together in
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from vkbackend.errors import ResolveError
 from vkbackend.gpu import GpuInfo, captured
 from vkbackend.graph import BoundNode, Graph, TensorType
 from vkbackend.layouts import PACKED
-from vkbackend.ops.base import Candidate, Options
+from vkbackend.ops.base import Candidate
 from vkbackend.ops.relayout import relayout_candidate
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
 from vkbackend.schedule import build_plan
-from vkbackend.solution import Priced, Solution, State
+from vkbackend.solution import Offer, Priced, Solution, State
 
 
 def resolve(
@@ -34,25 +35,25 @@ def resolve(
     force: str | Sequence[str] | None = None,
     guard_bytes: int = 0,
     keep_all: bool = False,
+    excluded: Collection[tuple[str, str]] = (),
 ) -> Plan:
     """The plan of a graph on a GPU (facts, or the name of a captured one). Pure.
 
     `force` is "target:algorithm[/dot][@tile][:input_layout[:output_layout]]", several by commas.
     `keep_all` gives every tensor its own memory; `guard_bytes` stand after each (for tests).
+    `excluded` are pairs (node name, algorithm) that are not to be taken.
     Raises ResolveError where a node has no way to run, or a forced way is not legal.
     """
     facts = gpu if isinstance(gpu, GpuInfo) else captured(gpu)
     rules = make_policy(policy, graph, facts, force)
+    rules = dataclasses.replace(rules, excluded=frozenset(excluded))
     solution = _solve(graph, facts, rules)
     return build_plan(graph, facts, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all)
 
 
 def _solve(graph: Graph, gpu: GpuInfo, policy: Policy) -> Solution:
     priced = _price(graph.bound_nodes(), gpu, policy)
-    states = {
-        name: _states(graph, name, tensor, list(priced.values()), policy)
-        for name, tensor in graph.types.items()
-    }
+    states = _states(graph, list(priced.values()), policy)
     problem = Problem()
     for name, possible in states.items():
         prices = [_copies_us(graph.types[name], state, gpu) for state in possible]
@@ -67,26 +68,35 @@ def _solve(graph: Graph, gpu: GpuInfo, policy: Policy) -> Solution:
 
 def _price(nodes: Sequence[BoundNode], gpu: GpuInfo, policy: Policy) -> dict[str, Priced]:
     """Candidates and costs per node; nodes of one kind and size are priced once."""
-    memo: dict[object, Options] = {}
+    offers: dict[object, Offer] = {}
     priced = {}
     for node in nodes:
         constants = tuple((role, array.shape) for role, array in node.constants.items())
         key = (node.op, node.inputs, node.outputs, constants)
-        if key not in memo:
-            memo[key] = node.op.candidates(node, gpu)
-        options = memo[key]
+        if key not in offers:
+            offers[key] = _offer(node, gpu)
+        offer = offers[key]
+        price_of = dict(zip(map(id, offer.options.eligible), offer.costs_us, strict=True))
         cheapest: dict[object, tuple[float, Candidate]] = {}
-        for candidate in policy.admit(node, options):
-            price = costs.cost_us(candidate, gpu)
+        for candidate in policy.admit(node, offer.options):
+            price = price_of[id(candidate)]
             layouts = (candidate.input_layouts, candidate.output_layout)
             if layouts not in cheapest or price < cheapest[layouts][0]:
                 cheapest[layouts] = price, candidate
-        entry = Priced(node, options)
-        for price, candidate in cheapest.values():
-            entry.candidates.append(candidate)
-            entry.costs_us.append(price)
-        priced[node.name] = entry
+        found = cheapest.values()
+        priced[node.name] = Priced(node, offer, [c for _, c in found], [p for p, _ in found])
     return _without_idle_layouts(priced)
+
+
+def _offer(node: BoundNode, gpu: GpuInfo) -> Offer:
+    options = node.op.candidates(node, gpu)
+    prices = tuple(costs.cost_us(candidate, gpu) for candidate in options.eligible)
+    best: dict[object, tuple[float, Candidate]] = {}
+    for price, candidate in zip(prices, options.eligible, strict=True):
+        way = candidate.algorithm, candidate.dot
+        if way not in best or price < best[way][0]:
+            best[way] = price, candidate
+    return Offer(options, prices, tuple(sorted(best.values(), key=lambda entry: entry[0])))
 
 
 def _without_idle_layouts(priced: dict[str, Priced]) -> dict[str, Priced]:
@@ -111,35 +121,36 @@ def _layouts_offered(entry: Priced) -> set[str]:
     return {layout for c in entry.candidates for layout in (*c.input_layouts, c.output_layout)}
 
 
-def _states(
-    graph: Graph, name: str, tensor: TensorType, priced: list[Priced], policy: Policy
-) -> list[State]:
-    """Every useful way for a tensor to exist."""
-    made: dict[str, None] = {}
-    wanted: dict[str, None] = {}
+def _states(graph: Graph, priced: list[Priced], policy: Policy) -> dict[str, list[State]]:
+    """Every useful way for each tensor to exist."""
+    made: dict[str, dict[str, None]] = {name: {} for name in graph.types}
+    wanted: dict[str, dict[str, None]] = {name: {} for name in graph.types}
     for entry in priced:
         for candidate in entry.candidates:
-            if name in entry.node.output_names:
-                made[candidate.output_layout] = None
-            for read, layout in zip(entry.node.input_names, candidate.input_layouts, strict=True):
-                if read == name:
-                    wanted[layout] = None
-    if name in graph.inputs:
-        made = {graph.host_layout(name): None}
-    if policy.layouts.get(name) in made:
-        made = {policy.layouts[name]: None}
-    must = [graph.host_layout(name)] if name in graph.outputs else []
-    return [
-        State(first, copies)
-        for first in made
-        for copies in _copy_sets([layout for layout in wanted if layout != first], must, first)
-    ]
+            for name in entry.node.output_names:
+                made[name][candidate.output_layout] = None
+            for name, layout in zip(entry.node.input_names, candidate.input_layouts, strict=True):
+                wanted[name][layout] = None
+    for name in graph.inputs:
+        made[name] = {graph.host_layout(name): None}
+    for name, layout in policy.layouts.items():
+        if layout in made[name]:
+            made[name] = {layout: None}
+    must = {name: graph.host_layout(name) for name in graph.outputs}
+    return {
+        name: [
+            State(first, copies)
+            for first in made[name]
+            for copies in _copy_sets(wanted[name], must.get(name), first)
+        ]
+        for name in graph.types
+    }
 
 
-def _copy_sets(wanted: Sequence[str], must: Sequence[str], made: str) -> list[tuple[str, ...]]:
-    """Sets of further layouts: at most two that someone wants, and always those that must be."""
-    always = tuple(layout for layout in must if layout != made)
-    optional = [layout for layout in wanted if layout not in always]
+def _copy_sets(wanted: Iterable[str], must: str | None, made: str) -> list[tuple[str, ...]]:
+    """Sets of further layouts: at most two that someone wants, and always the one that must be."""
+    always = () if must in (None, made) else (must,)
+    optional = [layout for layout in wanted if layout not in (made, *always)]
     return [
         (*chosen, *always)
         for count in range(3)

@@ -52,8 +52,9 @@ def build_plan(
 def _steps(graph: Graph, gpu: GpuInfo, solution: Solution) -> list[Step]:
     """Nodes in the graph's order, each tensor's copies right after it is made."""
     steps: list[Step] = []
+    readers = _readers(graph, solution)
     for name in graph.inputs:
-        steps += _copies(graph, gpu, name, solution)
+        steps += _copies(graph, gpu, name, solution, readers)
     for node in graph.bound_nodes():
         candidate = solution.chosen[node.name]
         priced = solution.priced[node.name]
@@ -70,11 +71,13 @@ def _steps(graph: Graph, gpu: GpuInfo, solution: Solution) -> list[Step]:
         outputs = [Value(name, candidate.output_layout) for name in node.output_names]
         steps.append(Step(node, choice, tuple(inputs), tuple(outputs)))
         for name in node.output_names:
-            steps += _copies(graph, gpu, name, solution)
+            steps += _copies(graph, gpu, name, solution, readers)
     return steps
 
 
-def _copies(graph: Graph, gpu: GpuInfo, name: str, solution: Solution) -> list[Step]:
+def _copies(
+    graph: Graph, gpu: GpuInfo, name: str, solution: Solution, readers: dict[Value, list[str]]
+) -> list[Step]:
     """The relayouts of one tensor."""
     state = solution.states[name]
     tensor = graph.types[name]
@@ -85,22 +88,22 @@ def _copies(graph: Graph, gpu: GpuInfo, name: str, solution: Solution) -> list[S
         node = BoundNode(
             f"{name}:{state.made}->{layout}", Relayout(), (name,), (name,), (tensor,), (tensor,), {}
         )
-        readers = _readers(graph, solution, name, layout)
-        choice = Choice(candidate, costs.cost_us(candidate, gpu), f"read by {readers}")
+        reason = f"read by {', '.join(readers[Value(name, layout)])}"
+        choice = Choice(candidate, costs.cost_us(candidate, gpu), reason)
         steps.append(Step(node, choice, (Value(name, state.made),), (Value(name, layout),)))
     return steps
 
 
-def _readers(graph: Graph, solution: Solution, name: str, layout: str) -> str:
-    readers = [
-        node.name
-        for node in graph.nodes
-        for read, wanted in zip(node.inputs, solution.chosen[node.name].input_layouts, strict=True)
-        if (read, wanted) == (name, layout)
-    ]
-    if name in graph.outputs and layout == graph.host_layout(name):
-        readers.append("the host")
-    return ", ".join(readers)
+def _readers(graph: Graph, solution: Solution) -> dict[Value, list[str]]:
+    """Names of the nodes that read each value, and "the host"."""
+    readers: dict[Value, list[str]] = {}
+    for node in graph.nodes:
+        layouts = solution.chosen[node.name].input_layouts
+        for name, layout in zip(node.inputs, layouts, strict=True):
+            readers.setdefault(Value(name, layout), []).append(node.name)
+    for name in graph.outputs:
+        readers.setdefault(Value(name, graph.host_layout(name)), []).append("the host")
+    return readers
 
 
 def _storage(steps: Sequence[Step]) -> dict[Value, Value]:

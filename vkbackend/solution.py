@@ -20,12 +20,21 @@ class State(NamedTuple):
         return layout == self.made or layout in self.copies
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Everything that can compute a node, priced; nodes of one kind and size share it."""
+
+    options: Options
+    costs_us: tuple[float, ...]
+    cheapest: tuple[tuple[float, Candidate], ...]  # per algorithm and dot product, rising
+
+
 @dataclass
 class Priced:
     """A node's admitted candidates, cheapest per combination of layouts, with their costs."""
 
     node: BoundNode
-    options: Options
+    offer: Offer
     candidates: list[Candidate] = field(default_factory=list)
     costs_us: list[float] = field(default_factory=list)
 
