@@ -27,6 +27,15 @@ class DeviceError(VkBackendError):
     """No fitting Vulkan device, a missing feature or limit, or a call that the driver refused."""
 
 
+class KernelError(DeviceError):
+    """The driver could not make the pipeline of one node's kernel."""
+
+    def __init__(self, message: str, node: str, algorithm: str) -> None:
+        super().__init__(message)
+        self.node = node
+        self.algorithm = algorithm
+
+
 class OutOfMemoryError(DeviceError):
     """The device or the host has too little memory for what was asked."""
 

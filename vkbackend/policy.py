@@ -78,12 +78,15 @@ def _parse_rule(text: str) -> Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """Filters over candidates. `layouts` fixes the layout in which a tensor is made."""
+    """Filters over candidates. `layouts` fixes the layout in which a tensor is made;
+    `excluded` are pairs of a node's name and an algorithm that its driver cannot compile.
+    """
 
     name: str
     force: tuple[Rule, ...] = ()
     algorithms: Mapping[str, str] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)
+    excluded: frozenset[tuple[str, str]] = frozenset()
 
     def admit(self, node: BoundNode, options: Options) -> tuple[Candidate, ...]:
         """The candidates that may be taken; ResolveError where none is left."""
@@ -91,7 +94,12 @@ class Policy:
             reasons = "; ".join(f"{r.algorithm} {r.reason}" for r in options.rejected)
             raise ResolveError(f"{node.label} cannot run on this GPU: {reasons}")
         rules = [rule for rule in self.force if rule.names(node)]
-        allowed = [c for c in options.eligible if all(rule.admits(c) for rule in rules)]
+        allowed = [
+            c
+            for c in options.eligible
+            if all(rule.admits(c) for rule in rules)
+            and (node.name, c.algorithm) not in self.excluded
+        ]
         if not allowed:
             raise ResolveError(_refusal(node, rules, options))
         algorithm = self.algorithms.get(node.name)
@@ -116,7 +124,7 @@ def _refusal(node: BoundNode, rules: Sequence[Rule], options: Options) -> str:
 
 
 def make_policy(name: str, graph: Graph, gpu: GpuInfo, force: str | Sequence[str] | None) -> Policy:
-    """The named policy for a graph; ResolveError on an unknown name or a target that is not there."""
+    """The named policy for a graph; ResolveError on an unknown name or target."""
     if name not in POLICIES:
         raise ResolveError(f"policy is one of {', '.join(POLICIES)}, got {name!r}")
     rules = tuple(parse_force(force))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,15 @@ from typing import Any
 import numpy as np
 
 from vkbackend import fileformat, shaders
-from vkbackend.device import Buffer, Commands, Device, Region
+from vkbackend.device import Buffer, Commands, Device, Pipeline, Region
 from vkbackend.device.selftest import exactness
-from vkbackend.errors import DeviceError, InputError
+from vkbackend.errors import (
+    DeviceError,
+    InputError,
+    KernelError,
+    OutOfMemoryError,
+    ResolveError,
+)
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, Graph
 from vkbackend.layouts import unpack
@@ -50,21 +56,44 @@ def load(
     opened = device if isinstance(device, Device) else Device.open(device, validation=validation)
     try:
         _warn_if_inexact(opened)
-        plan = resolve(
-            graph,
-            opened.info if gpu is None else gpu,
-            policy=policy,
-            force=force,
-            keep_all=keep_all,
-            guard_bytes=guard_bytes,
-        )
-        model = Model(plan, opened, owns_device=owned)
+
+        def plan_without(excluded: Collection[tuple[str, str]]) -> Plan:
+            return resolve(
+                graph,
+                opened.info if gpu is None else gpu,
+                policy=policy,
+                force=force,
+                keep_all=keep_all,
+                guard_bytes=guard_bytes,
+                excluded=excluded,
+            )
+
+        model = _first_that_compiles(plan_without, opened, owned)
     except BaseException:
         if owned:
             opened.close()
         raise
     opened.save_pipeline_cache()
     return model
+
+
+def _first_that_compiles(
+    plan_without: Callable[[Collection[tuple[str, str]]], Plan], device: Device, owned: bool
+) -> Model:
+    """A model whose every kernel the driver takes: drivers of phones fail at single ones."""
+    excluded: dict[tuple[str, str], KernelError] = {}
+    while True:
+        try:
+            plan = plan_without(excluded)
+        except ResolveError:
+            if excluded:
+                raise list(excluded.values())[-1] from None
+            raise
+        try:
+            return Model(plan, device, owns_device=owned)
+        except KernelError as error:
+            excluded[error.node, error.algorithm] = error
+            warnings.warn(f"{error}: taking the next best way", RuntimeWarning, stacklevel=4)
 
 
 def _warn_if_inexact(device: Device) -> None:
@@ -89,7 +118,7 @@ class Model:
         self.plan = plan
         self.device = device
         self.signature = Signature.of(plan.graph)
-        self._owns_device = owns_device
+        self._owns_device = False
         self._lock = threading.Lock()
         self._slots: list[Slot] = []
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
@@ -106,6 +135,8 @@ class Model:
         except BaseException:
             self.close()
             raise
+        # Only a finished model closes the device: after a failure the caller tries another plan.
+        self._owns_device = owns_device
 
     # -- setting up ------------------------------------------------------------------------------
 
@@ -141,8 +172,7 @@ class Model:
             commands.timestamp()
         for index, step in enumerate(self.plan.steps):
             for dispatch in self._dispatches[index]:
-                module = shaders.load(dispatch.shader)
-                pipeline = self.device.pipeline(module, dispatch.constants)
+                pipeline = self._pipeline(step, dispatch)
                 bindings = {
                     name: self._bind(ref, index, step, outside)
                     for name, ref in dispatch.bindings.items()
@@ -150,6 +180,17 @@ class Model:
                 commands.dispatch(pipeline, bindings, dispatch.push, dispatch.workgroups)
             if timed:
                 commands.timestamp()
+
+    def _pipeline(self, step: Step, dispatch: Dispatch) -> Pipeline:
+        module = shaders.load(dispatch.shader)
+        try:
+            return self.device.pipeline(module, dispatch.constants)
+        except OutOfMemoryError:
+            raise
+        except DeviceError as error:
+            algorithm = step.choice.candidate.algorithm
+            message = f"{step.node.label}: {algorithm} does not compile here: {error}"
+            raise KernelError(message, step.node.name, algorithm) from error
 
     def _bind(self, ref: Ref, index: int, step: Step, outside: Callable[[Value], Region]) -> Region:
         if ref.kind == "weights":
@@ -186,6 +227,7 @@ class Model:
         Up to two calls are in flight; a third waits until one is done.
         """
         arrays = self.signature.arrange(inputs, named)
+        self._require_open()
         with self._lock:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(1, "vkbackend")
@@ -202,9 +244,12 @@ class Model:
         return future
 
     def _take_slot(self) -> Slot:
+        self._require_open()
+        return self._free.get()
+
+    def _require_open(self) -> None:
         if self._closed:
             raise DeviceError("this model is closed: load it again")
-        return self._free.get()
 
     def _finish(self, slot: Slot) -> Any:
         with self._lock:

@@ -43,7 +43,7 @@ class Slot:
 
     def _add(self, value: Value, size_bytes: int, access: BufferAccess) -> None:
         host = self._new_buffer(size_bytes, access)
-        direct = self._device.info.unified_memory
+        direct = self._device.maps_memory
         self._host[value] = host
         self._on_device[value] = host if direct else self._new_buffer(size_bytes, "device")
 
