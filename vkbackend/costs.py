@@ -50,7 +50,7 @@ _MALI = CostTable(
         "requests 17568 and 17794: ResNet-50 14.2 -> 6.8 ms); tiles of 1x4 and 2x4 keep full "
         "occupancy on G610, larger ones halve it or spill (panvk 26.2.6)"
     ),
-    launch_us=15.0,
+    launch_us=6.0,
     macs_per_us=60_000.0,
     bytes_per_us=12_000.0,
     busy_invocations=4096,
@@ -73,7 +73,7 @@ _ADRENO = CostTable(
         "deep ones (the rule of ExecuTorch's pull request 17794); 4x8 and 8x8 tiles stay in "
         "registers (turnip 26.2.6)"
     ),
-    launch_us=15.0,
+    launch_us=6.0,
     macs_per_us=80_000.0,
     bytes_per_us=14_000.0,
     busy_invocations=6144,

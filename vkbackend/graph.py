@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,6 +171,14 @@ class Graph:
             tuple(self.types[name] for name in node.outputs),
             {role: self.constants[name] for role, name in node.constants.items()},
         )
+
+    def with_shapes(self, shapes: Mapping[str, Shape]) -> Graph:
+        """The same network over inputs of other shapes (NCHW); GraphError where it cannot be."""
+        inputs = {
+            name: replace(tensor, shape=shapes.get(name, tensor.shape))
+            for name, tensor in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
 
     def bound_nodes(self) -> list[BoundNode]:
         """All nodes, bound, in order."""

@@ -19,8 +19,8 @@ from vkbackend.errors import ResolveError
 from vkbackend.gpu import GpuInfo, captured
 from vkbackend.graph import BoundNode, Graph, TensorType
 from vkbackend.layouts import PACKED
+from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
-from vkbackend.ops.relayout import relayout_candidate
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
 from vkbackend.schedule import build_plan
@@ -89,7 +89,7 @@ def _price(nodes: Sequence[BoundNode], gpu: GpuInfo, policy: Policy) -> dict[str
 
 
 def _offer(node: BoundNode, gpu: GpuInfo) -> Offer:
-    options = node.op.candidates(node, gpu)
+    options = batch.options(node, gpu)
     prices = tuple(costs.cost_us(candidate, gpu) for candidate in options.eligible)
     best: dict[object, tuple[float, Candidate]] = {}
     for price, candidate in zip(prices, options.eligible, strict=True):
@@ -162,7 +162,7 @@ def _copies_us(tensor: TensorType, state: State, gpu: GpuInfo) -> float:
     """Estimated time of the copies that a state needs; inf where one cannot be made."""
     total = 0.0
     for layout in state.copies:
-        candidate = relayout_candidate(tensor, state.made, layout, gpu)
+        candidate = batch.relayout(tensor, state.made, layout, gpu)
         if tensor.quantization is None or candidate is None:
             return float("inf")
         total += costs.cost_us(candidate, gpu)

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import queue
+import logging
 import threading
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vkbackend import fileformat, shaders
-from vkbackend.device import Buffer, Commands, Device, Pipeline, Region
+from vkbackend import fileformat
+from vkbackend.device import Device
 from vkbackend.device.selftest import exactness
-from vkbackend.errors import (
-    DeviceError,
-    InputError,
-    KernelError,
-    OutOfMemoryError,
-    ResolveError,
-)
+from vkbackend.engine import Engine
+from vkbackend.errors import DeviceError, GraphError, InputError, KernelError, ResolveError
 from vkbackend.gpu import GpuInfo
-from vkbackend.graph import Array, Graph
-from vkbackend.layouts import unpack
-from vkbackend.ops.base import Dispatch, Ref
-from vkbackend.plan import Plan, Step, Value
+from vkbackend.graph import Array, Graph, Shape
+from vkbackend.plan import Plan, Value
 from vkbackend.resolve import resolve
-from vkbackend.schedule import ALIGNMENT_BYTES
-from vkbackend.signature import Signature
-from vkbackend.slot import Slot
+from vkbackend.signature import Signature, from_host_shape
+from vkbackend.weights import WeightStore
 
-SLOTS = 2  # one call runs while the next one's input is written
+KEPT_SHAPES = 4
+Replan = Callable[[Graph], Plan]
+log = logging.getLogger("vkbackend")
 
 
 def load(
@@ -54,21 +47,22 @@ def load(
     graph = network if isinstance(network, Graph) else fileformat.read(network)
     owned = not isinstance(device, Device)
     opened = device if isinstance(device, Device) else Device.open(device, validation=validation)
+    excluded: dict[tuple[str, str], KernelError] = {}
+
+    def plan_for(graph: Graph) -> Plan:
+        return resolve(
+            graph,
+            opened.info if gpu is None else gpu,
+            policy=policy,
+            force=force,
+            keep_all=keep_all,
+            guard_bytes=guard_bytes,
+            excluded=excluded,
+        )
+
     try:
         _warn_if_inexact(opened)
-
-        def plan_without(excluded: Collection[tuple[str, str]]) -> Plan:
-            return resolve(
-                graph,
-                opened.info if gpu is None else gpu,
-                policy=policy,
-                force=force,
-                keep_all=keep_all,
-                guard_bytes=guard_bytes,
-                excluded=excluded,
-            )
-
-        model = _first_that_compiles(plan_without, opened, owned)
+        model = _first_that_compiles(graph, plan_for, excluded, opened, owned)
     except BaseException:
         if owned:
             opened.close()
@@ -78,19 +72,22 @@ def load(
 
 
 def _first_that_compiles(
-    plan_without: Callable[[Collection[tuple[str, str]]], Plan], device: Device, owned: bool
+    graph: Graph,
+    plan_for: Replan,
+    excluded: dict[tuple[str, str], KernelError],
+    device: Device,
+    owned: bool,
 ) -> Model:
     """A model whose every kernel the driver takes: drivers of phones fail at single ones."""
-    excluded: dict[tuple[str, str], KernelError] = {}
     while True:
         try:
-            plan = plan_without(excluded)
+            plan = plan_for(graph)
         except ResolveError:
             if excluded:
                 raise list(excluded.values())[-1] from None
             raise
         try:
-            return Model(plan, device, owns_device=owned)
+            return Model(plan, device, replan=plan_for, owns_device=owned)
         except KernelError as error:
             excluded[error.node, error.algorithm] = error
             warnings.warn(f"{error}: taking the next best way", RuntimeWarning, stacklevel=4)
@@ -110,200 +107,136 @@ def _warn_if_inexact(device: Device) -> None:
 class Model:
     """A network on a device: call it with NumPy arrays.
 
-    Several threads may call it; calls are serialised. A context manager; also cleans up when
-    collected.
+    Several threads may call it; calls are serialised. Inputs of another shape than declared make
+    another plan where the network allows it, with the same weights; the latest few are kept. A
+    context manager; also cleans up when collected.
     """
 
-    def __init__(self, plan: Plan, device: Device, *, owns_device: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, device: Device, *, replan: Replan | None = None, owns_device: bool = False
+    ) -> None:
         self.plan = plan
         self.device = device
-        self.signature = Signature.of(plan.graph)
-        self._owns_device = False
-        self._lock = threading.Lock()
-        self._slots: list[Slot] = []
-        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._executor: ThreadPoolExecutor | None = None
-        self._buffers: list[Buffer] = []
-        self._weights: dict[tuple[int, str], Region] = {}
-        self._dispatches: list[Sequence[Dispatch]] = []
-        self._closed = False
-        try:
-            self._upload_weights()
-            self._arena = self._new_buffer(max(plan.arena_size_bytes, ALIGNMENT_BYTES))
-            self._dispatches = [s.node.op.lower(s.node, s.choice.candidate) for s in plan.steps]
-            self._add_slot()
-        except BaseException:
-            self.close()
-            raise
-        # Only a finished model closes the device: after a failure the caller tries another plan.
+        self._replan = replan
         self._owns_device = owns_device
+        self._lock = threading.RLock()
+        self._executor: ThreadPoolExecutor | None = None
+        self._closed = False
+        self._weights = WeightStore(device)
+        self._users: dict[Engine, int] = {}
+        self._engines = OrderedDict({_shapes(plan.graph): Engine(plan, device, self._weights)})
 
-    # -- setting up ------------------------------------------------------------------------------
-
-    def _new_buffer(self, size_bytes: int) -> Buffer:
-        buffer = self.device.buffer(size_bytes, access="device")
-        self._buffers.append(buffer)
-        return buffer
-
-    def _upload_weights(self) -> None:
-        """Packs every step's constants into one buffer, a node at a time."""
-        packed = []
-        offset = 0
-        for index, step in enumerate(self.plan.steps):
-            for role, array in step.node.op.pack_weights(step.node, step.choice.candidate).items():
-                packed.append((index, role, array, offset))
-                offset += -(-array.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-        if not packed:
-            return
-        buffer = self._new_buffer(offset)
-        for index, role, array, start in packed:
-            self.device.write(buffer, array, start)
-            self._weights[index, role] = Region(buffer, start, array.nbytes)
-
-    def _add_slot(self, *, timed: bool = False) -> Slot:
-        slot = Slot(self.device, self.plan, self._record, timed=timed)
-        if not timed:
-            self._slots.append(slot)
-            self._free.put(slot)
-        return slot
-
-    def _record(self, commands: Commands, outside: Callable[[Value], Region], timed: bool) -> None:
-        if timed:
-            commands.timestamp()
-        for index, step in enumerate(self.plan.steps):
-            for dispatch in self._dispatches[index]:
-                pipeline = self._pipeline(step, dispatch)
-                bindings = {
-                    name: self._bind(ref, index, step, outside)
-                    for name, ref in dispatch.bindings.items()
-                }
-                commands.dispatch(pipeline, bindings, dispatch.push, dispatch.workgroups)
-            if timed:
-                commands.timestamp()
-
-    def _pipeline(self, step: Step, dispatch: Dispatch) -> Pipeline:
-        module = shaders.load(dispatch.shader)
-        try:
-            return self.device.pipeline(module, dispatch.constants)
-        except OutOfMemoryError:
-            raise
-        except DeviceError as error:
-            algorithm = step.choice.candidate.algorithm
-            message = f"{step.node.label}: {algorithm} does not compile here: {error}"
-            raise KernelError(message, step.node.name, algorithm) from error
-
-    def _bind(self, ref: Ref, index: int, step: Step, outside: Callable[[Value], Region]) -> Region:
-        if ref.kind == "weights":
-            return self._weights[index, ref.role]
-        if ref.kind == "scratch":
-            size = step.choice.candidate.work.scratch_bytes
-            return Region(self._arena, self.plan.scratch_offsets[index], size)
-        value = (step.inputs if ref.kind == "input" else step.outputs)[ref.index]
-        owner = self.plan.storage.get(value, value)
-        if owner in self.plan.offsets:
-            size = self.plan.value_size_bytes(owner)
-            return Region(self._arena, self.plan.offsets[owner], size)
-        return outside(owner)
-
-    # -- calling ---------------------------------------------------------------------------------
+    @property
+    def signature(self) -> Signature:
+        """Names, dtypes and shapes that the network declares."""
+        return Signature.of(self.plan.graph)
 
     def __call__(self, *inputs: Array, **named: Array) -> Any:
         """Runs the network. One array per input, by position or name, of exactly the declared
-        dtype and shape; one array back, or a dict by name where there are several outputs.
+        dtype and axis order; one array back, or a dict by name where there are several outputs.
 
-        Raises InputError on anything else than declared, DeviceError where the device fails.
+        Raises InputError on what the network cannot take, DeviceError where the device fails.
         """
-        arrays = self.signature.arrange(inputs, named)
-        slot = self._take_slot()
+        engine, arrays = self._borrow(inputs, named)
         try:
-            slot.write(self.plan.inputs, arrays)
-            return self._finish(slot)
+            return self._named(engine.run(arrays))
         finally:
-            self._free.put(slot)
+            self._give_back(engine)
 
     def submit(self, *inputs: Array, **named: Array) -> Future[Any]:
         """As a call, but returns at once: the input has been copied and may be changed.
 
         Up to two calls are in flight; a third waits until one is done.
         """
-        arrays = self.signature.arrange(inputs, named)
-        self._require_open()
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, "vkbackend")
-            while len(self._slots) < SLOTS:
-                self._add_slot()
-        slot = self._take_slot()
+        engine, arrays = self._borrow(inputs, named)
         try:
-            slot.write(self.plan.inputs, arrays)
-            future = self._executor.submit(self._finish, slot)
+            with self._lock:
+                if self._executor is None:
+                    self._executor = ThreadPoolExecutor(1, "vkbackend")
+            future = engine.submit(arrays, self._executor)
         except BaseException:
-            self._free.put(slot)
+            self._give_back(engine)
             raise
-        future.add_done_callback(lambda _: self._free.put(slot))
-        return future
+        future.add_done_callback(lambda _: self._give_back(engine))
+        return _mapped(future, self._named)
 
-    def _take_slot(self) -> Slot:
-        self._require_open()
-        return self._free.get()
+    def _named(self, arrays: list[Array]) -> Any:
+        names = self.plan.graph.outputs
+        return arrays[0] if len(names) == 1 else dict(zip(names, arrays, strict=True))
 
-    def _require_open(self) -> None:
+    def _borrow(
+        self, inputs: Sequence[Array], named: dict[str, Array]
+    ) -> tuple[Engine, list[Array]]:
+        """The engine for these inputs, which stays until it is given back."""
         if self._closed:
             raise DeviceError("this model is closed: load it again")
-
-    def _finish(self, slot: Slot) -> Any:
+        arrays = self.signature.arrange(inputs, named, any_shape=self._replan is not None)
+        ports = self.signature.inputs.values()
+        shapes = tuple(
+            from_host_shape(array.shape, port.axes)
+            for array, port in zip(arrays, ports, strict=True)
+        )
         with self._lock:
-            slot.commands.run()
-        arrays = slot.read(self.signature.outputs_of(self.plan.outputs))
-        names = list(self.signature.outputs)
-        return arrays[0] if len(names) == 1 else dict(zip(names, arrays, strict=True))
+            if shapes not in self._engines:
+                self._engines[shapes] = self._new_engine(shapes, arrays)
+                self._drop_oldest()
+            self._engines.move_to_end(shapes)
+            engine = self._engines[shapes]
+            self._users[engine] = self._users.get(engine, 0) + 1
+            return engine, arrays
+
+    def _give_back(self, engine: Engine) -> None:
+        with self._lock:
+            self._users[engine] -= 1
+
+    def _drop_oldest(self) -> None:
+        idle = [s for s, engine in self._engines.items() if not self._users.get(engine)]
+        for shapes in idle[:-1][: max(0, len(self._engines) - KEPT_SHAPES)]:
+            engine = self._engines.pop(shapes)
+            self._users.pop(engine, None)
+            engine.close()
+
+    def _new_engine(self, shapes: tuple[Shape, ...], arrays: Sequence[Array]) -> Engine:
+        assert self._replan is not None
+        declared = self.plan.graph
+        try:
+            graph = declared.with_shapes(dict(zip(declared.inputs, shapes, strict=True)))
+        except GraphError as error:
+            found = ", ".join(f"{a.dtype}[{', '.join(map(str, a.shape))}]" for a in arrays)
+            wanted = ", ".join(f"{n}: {port}" for n, port in self.signature.inputs.items())
+            raise InputError(
+                f"the network takes {wanted}, and cannot take {found}: {error}"
+            ) from None
+        log.info("new input shape %s: making another plan", shapes)
+        return Engine(self._replan(graph), self.device, self._weights)
 
     # -- looking inside --------------------------------------------------------------------------
 
+    @property
+    def engine(self) -> Engine:
+        """The plan that ran last: its arena and weights (for tests and tools)."""
+        return next(reversed(self._engines.values()))
+
     def profile(self, inputs: Sequence[Array], runs: int = 30) -> list[list[float]] | None:
         """GPU microseconds of every step for each run: [runs][steps]; None without timestamps."""
-        arrays = self.signature.arrange(tuple(inputs), {})
-        slot = self._add_slot(timed=True)
-        times: list[list[float]] = []
+        engine, arrays = self._borrow(inputs, {})
         try:
-            slot.write(self.plan.inputs, arrays)
-            with self._lock:
-                for _ in range(runs):
-                    slot.commands.run()
-                    stamps = slot.commands.timestamps_us()
-                    if stamps is None:
-                        return None
-                    times.append([float(step) for step in np.diff(stamps)])
+            return engine.profile(arrays, runs)
         finally:
-            slot.close()
-        return times
+            self._give_back(engine)
 
     def read(self, value: Value) -> Array:
         """A tensor of the last call in NCHW order; needs a plan resolved with keep_all.
 
         Raises InputError for a value that the plan does not place.
         """
-        owner = self.plan.storage.get(value, value)
-        if owner not in self.plan.offsets:
-            raise InputError(f"tensor {value.tensor!r} in layout {value.layout} is not kept")
-        tensor = self.plan.graph.types[value.tensor]
-        raw = self.device.read(
-            self._arena, self.plan.value_size_bytes(owner), self.plan.offsets[owner]
-        )
-        if tensor.quantization is None:
-            return unpack(raw.view(np.float32), value.layout, tensor.shape)
-        stored = unpack(raw.view(np.int8), value.layout, tensor.shape).astype(np.int32)
-        return (stored - tensor.quantization.storage_offset).astype(tensor.dtype)
-
-    @property
-    def arena(self) -> Buffer:
-        """The memory of all activations and scratch (for tests that look around tensors)."""
-        return self._arena
+        return self.engine.read(value)
 
     @property
     def device_memory_bytes(self) -> int:
         """Bytes of weights, activations and scratch on the device."""
-        return sum(buffer.size_bytes for buffer in self._buffers)
+        arenas = [engine.arena for engine in self._engines.values()]
+        return sum(buffer.size_bytes for buffer in (*arenas, *self._weights.buffers))
 
     # -- ending ----------------------------------------------------------------------------------
 
@@ -314,10 +247,8 @@ class Model:
         self._closed = True
         if self._executor is not None:
             self._executor.shutdown(wait=True)
-        for slot in self._slots:
-            slot.close()
-        for buffer in self._buffers:
-            buffer.close()
+        for engine in self._engines.values():
+            engine.close()
         if self._owns_device:
             self.device.close()
 
@@ -326,3 +257,23 @@ class Model:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _shapes(graph: Graph) -> tuple[Shape, ...]:
+    return tuple(tensor.shape for tensor in graph.inputs.values())
+
+
+def _mapped(future: Future[list[Array]], change: Callable[[list[Array]], Any]) -> Future[Any]:
+    """A future of the changed result."""
+    result: Future[Any] = Future()
+
+    def finish(done: Future[list[Array]]) -> None:
+        error = done.exception()
+        if error is None:
+            result.set_result(change(done.result()))
+        else:
+            result.set_exception(error)
+
+    result.set_running_or_notify_cancel()
+    future.add_done_callback(finish)
+    return result

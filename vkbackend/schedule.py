@@ -9,7 +9,8 @@ from vkbackend.gpu import GpuInfo
 from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import size_bytes
 from vkbackend.memory import Arena, Lifetime, place
-from vkbackend.ops.relayout import Relayout, relayout_candidate
+from vkbackend.ops import batch
+from vkbackend.ops.relayout import Relayout
 from vkbackend.plan import Choice, Plan, Step, Value
 from vkbackend.reasons import alternatives_of, reason_of
 from vkbackend.solution import Solution
@@ -83,7 +84,7 @@ def _copies(
     tensor = graph.types[name]
     steps = []
     for layout in state.copies:
-        candidate = relayout_candidate(tensor, state.made, layout, gpu)
+        candidate = batch.relayout(tensor, state.made, layout, gpu)
         assert candidate is not None
         node = BoundNode(
             f"{name}:{state.made}->{layout}", Relayout(), (name,), (name,), (tensor,), (tensor,), {}

@@ -21,7 +21,8 @@ class Port:
     axes: str
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+        axes = f" {self.axes}" if len(self.shape) > 2 else ""
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]{axes}"
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,13 @@ class Signature:
             {name: _port(graph, name) for name in graph.outputs},
         )
 
-    def arrange(self, positional: Sequence[Array], named: Mapping[str, Array]) -> list[Array]:
-        """The arrays in order of the inputs; InputError on a wrong name, number, dtype or shape."""
+    def arrange(
+        self, positional: Sequence[Array], named: Mapping[str, Array], *, any_shape: bool = False
+    ) -> list[Array]:
+        """The arrays in order of the inputs; InputError on a wrong name, number, dtype or shape.
+
+        With `any_shape` only the number of dimensions counts.
+        """
         wanted = ", ".join(f"{name}: {port}" for name, port in self.inputs.items())
         if len(positional) > len(self.inputs):
             raise InputError(f"takes {len(self.inputs)} inputs ({wanted}), got {len(positional)}")
@@ -54,7 +60,7 @@ class Signature:
         for name, port in self.inputs.items():
             if name not in given:
                 raise InputError(f"input {name!r} is missing: takes {wanted}")
-            _verify(name, port, given[name])
+            _verify(name, port, given[name], any_shape)
         return [given[name] for name in self.inputs]
 
     def outputs_of(self, values: Sequence[Value]) -> dict[Value, tuple[Shape, str]]:
@@ -73,6 +79,11 @@ def from_host(array: Array, axes: str) -> Array:
     return np.moveaxis(array, -1, 1) if axes == "NHWC" and array.ndim > 2 else array
 
 
+def from_host_shape(shape: Shape, axes: str) -> Shape:
+    """A host array's shape in NCHW order."""
+    return (shape[0], shape[-1], *shape[1:-1]) if axes == "NHWC" and len(shape) > 2 else shape
+
+
 def _port(graph: Graph, name: str) -> Port:
     tensor, axes = graph.types[name], graph.host_layout(name)
     shape = tensor.shape
@@ -81,9 +92,10 @@ def _port(graph: Graph, name: str) -> Port:
     return Port(tensor.dtype, shape, axes)
 
 
-def _verify(name: str, port: Port, array: Array) -> None:
+def _verify(name: str, port: Port, array: Array, any_shape: bool) -> None:
     if not isinstance(array, np.ndarray):
         raise InputError(f"input {name!r} is {port}, got {type(array).__name__}: use a NumPy array")
-    if array.dtype != port.dtype or array.shape != port.shape:
+    fits = array.ndim == len(port.shape) and array.size if any_shape else array.shape == port.shape
+    if array.dtype != port.dtype or not fits:
         found = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
-        raise InputError(f"input {name!r} is {port} ({port.axes}), got {found}")
+        raise InputError(f"input {name!r} is {port}, got {found}")

@@ -59,7 +59,7 @@ def force_text(candidate: Candidate) -> str:
 def untouched(model: Model) -> bool:
     """Whether the arena still holds the pattern everywhere outside of the plan's tensors."""
     plan = model.plan
-    arena = model.device.read(model.arena, model.arena.size_bytes)
+    arena = model.device.read(model.engine.arena, model.engine.arena.size_bytes)
     free = np.ones(arena.size, bool)
     for value, offset in plan.offsets.items():
         free[offset : offset + plan.value_size_bytes(value)] = False
@@ -72,7 +72,8 @@ def untouched(model: Model) -> bool:
 def run_guarded(graph: Graph, arrays: list[Array], device: Device, force: str) -> Array:
     """The output of a forced candidate, after looking around every tensor for stray writes."""
     with load(graph, device=device, force=force, keep_all=True, guard_bytes=GUARD_BYTES) as model:
-        model.device.write(model.arena, np.full(model.arena.size_bytes, PATTERN, np.uint8))
+        arena = model.engine.arena
+        model.device.write(arena, np.full(arena.size_bytes, PATTERN, np.uint8))
         result: Array = model(*arrays)
         assert untouched(model), force
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import resource
 import threading
@@ -86,29 +87,59 @@ def test_inputs_go_by_position_or_name(device: Device) -> None:
     with load(graph, device=device) as model:
         assert_equal(model(x=x), expected_of(graph, [x]))
         for arrays, named, message in (
-            ((), {}, "input 'x' is missing: takes x: uint8[1, 12, 12, 32]"),
-            ((x, x), {}, "takes 1 inputs (x: uint8[1, 12, 12, 32]), got 2"),
+            ((), {}, "input 'x' is missing: takes x: uint8[1, 12, 12, 32] NHWC"),
+            ((x, x), {}, "takes 1 inputs (x: uint8[1, 12, 12, 32] NHWC), got 2"),
             ((x,), {"x": x}, "input 'x' is given twice"),
-            ((), {"y": x}, "has no input 'y': takes x: uint8[1, 12, 12, 32]"),
+            ((), {"y": x}, "has no input 'y': takes x: uint8[1, 12, 12, 32] NHWC"),
             (
                 (x.astype(np.int8),),
                 {},
-                "input 'x' is uint8[1, 12, 12, 32] (NHWC), got int8[1, 12, 12, 32]",
+                "input 'x' is uint8[1, 12, 12, 32] NHWC, got int8[1, 12, 12, 32]",
             ),
             (
                 (x.transpose(0, 3, 1, 2),),
                 {},
-                "input 'x' is uint8[1, 12, 12, 32] (NHWC), got uint8[1, 32, 12, 12]",
+                "the network takes x: uint8[1, 12, 12, 32] NHWC, and cannot take "
+                "uint8[1, 32, 12, 12]: conv2d 'stem': weight [32, 32, 3, 3] in 1 groups does not "
+                "fit 12 input channels",
             ),
             (
                 ([1],),
                 {},
-                "input 'x' is uint8[1, 12, 12, 32], got list: use a NumPy array",
+                "input 'x' is uint8[1, 12, 12, 32] NHWC, got list: use a NumPy array",
             ),
         ):
             with pytest.raises(InputError) as caught:
                 model(*arrays, **named)
             assert str(caught.value) == message
+
+
+def test_other_shapes_make_other_plans_with_the_same_weights(device: Device) -> None:
+    graph = residual(depth=1, size=8)
+    with load(graph, device=device) as model:
+        memory = model.device_memory_bytes
+        live = device.live_objects()
+        for batch, height, width in ((3, 8, 8), (1, 11, 9), (2, 16, 5), (5, 7, 7), (3, 8, 8)):
+            other = graph.with_shapes({"x": (batch, 3, height, width)})
+            (x,) = inputs_of(other)
+            assert_equal(model(x), expected_of(other, [x]))
+            assert_equal(model.submit(x).result(60), expected_of(other, [x]))
+        arenas = sum(engine.plan.arena_size_bytes for engine in model._engines.values())
+        assert model.device_memory_bytes < memory + arenas + 4096
+        assert len(model._engines) == 4
+        with pytest.raises(InputError, match="cannot take float32"):
+            model(np.zeros((1, 4, 8, 8), np.float32))
+        assert device.live_objects()["VkDeviceMemory"] <= 6 * live["VkDeviceMemory"]
+
+
+def test_a_batch_beyond_the_devices_limits_is_split(device: Device) -> None:
+    graph = residual(depth=1, size=16).with_shapes({"x": (6, 3, 16, 16)})
+    small = dataclasses.replace(device.info, max_storage_buffer_range_bytes=40_000)
+    (x,) = inputs_of(graph)
+    with load(graph, device=device, gpu=small) as model:
+        steps = {s.node.name: s.choice.candidate.image_step for s in model.plan.steps}
+        assert steps["stem"] == 3
+        assert_equal(model(x), expected_of(graph, [x]))
 
 
 def test_calls_from_threads_and_futures_do_not_mix(device: Device) -> None:

@@ -43,6 +43,7 @@ class Candidate:
     dot: Dot = Dot.PLAIN
     tile: tuple[int, int] = (1, 1)  # pixels x words of four output channels per invocation
     alias: bool = False  # the output is the input's own memory: nothing is dispatched
+    image_step: int = 0  # images per dispatch where the batch is split (ops/batch.py), 0: all
 
     @property
     def label(self) -> str:
@@ -103,6 +104,7 @@ class Dispatch:
     workgroups: Grid
     push: Mapping[str, int | float] = field(default_factory=dict)
     constants: Mapping[str, Constant] = field(default_factory=dict)
+    images: tuple[int, int] | None = None  # first image and count, where the batch is split
 
 
 class Operator(abc.ABC):
@@ -110,6 +112,7 @@ class Operator(abc.ABC):
 
     kind: ClassVar[str]
     constant_roles: ClassVar[tuple[str, ...]] = ()
+    keeps_images: ClassVar[bool] = True  # image n of an output needs image n of the inputs only
 
     @abc.abstractmethod
     def infer(

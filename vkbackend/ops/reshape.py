@@ -19,6 +19,7 @@ class Reshape(Operator):
     """`shape` may hold one -1 (what is left) and 0s (as in the input), as in ONNX."""
 
     kind: ClassVar[str] = "reshape"
+    keeps_images: ClassVar[bool] = False
 
     shape: tuple[int, ...]
 

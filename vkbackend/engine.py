@@ -1,0 +1,183 @@
+"""Engine: one plan on a device: its weights, arena, and calls in flight."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+
+import numpy as np
+
+from vkbackend import shaders
+from vkbackend.device import Commands, Device, Pipeline, Region
+from vkbackend.errors import DeviceError, InputError, KernelError, OutOfMemoryError
+from vkbackend.graph import Array
+from vkbackend.layouts import unpack
+from vkbackend.ops import batch
+from vkbackend.ops.base import Dispatch, Ref
+from vkbackend.plan import Plan, Step, Value
+from vkbackend.schedule import ALIGNMENT_BYTES
+from vkbackend.signature import Signature
+from vkbackend.slot import Slot
+from vkbackend.weights import Key, WeightStore
+
+SLOTS = 2  # one call runs while the next one's input is written
+
+
+class Engine:
+    """A plan recorded for a device. Calls of several threads take turns on the arena."""
+
+    def __init__(self, plan: Plan, device: Device, weights: WeightStore) -> None:
+        self.plan = plan
+        self.device = device
+        self.signature = Signature.of(plan.graph)
+        self._store = weights
+        self._lock = threading.Lock()
+        self._slots: list[Slot] = []
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._weights: dict[Key, Region] = {}
+        self._receipt: list[bytes] = []
+        size_bytes = max(plan.arena_size_bytes, ALIGNMENT_BYTES)
+        self.arena = device.buffer(size_bytes, access="device")
+        try:
+            self._weights, self._receipt = weights.hold(self._packed())
+            self._dispatches = [batch.lower(s.node, s.choice.candidate) for s in plan.steps]
+            self._add_slot()
+        except BaseException:
+            self.close()
+            raise
+
+    def _packed(self) -> list[tuple[Key, Array]]:
+        return [
+            ((index, role), array)
+            for index, step in enumerate(self.plan.steps)
+            for role, array in step.node.op.pack_weights(step.node, step.choice.candidate).items()
+        ]
+
+    def _add_slot(self) -> None:
+        slot = Slot(self.device, self.plan, self._record)
+        self._slots.append(slot)
+        self._free.put(slot)
+
+    # -- recording -------------------------------------------------------------------------------
+
+    def _record(self, commands: Commands, outside: Callable[[Value], Region], timed: bool) -> None:
+        if timed:
+            commands.timestamp()
+        for index, step in enumerate(self.plan.steps):
+            for dispatch in self._dispatches[index]:
+                bindings = {
+                    name: self._bind(ref, index, dispatch, outside)
+                    for name, ref in dispatch.bindings.items()
+                }
+                pipeline = self._pipeline(step, dispatch)
+                commands.dispatch(pipeline, bindings, dispatch.push, dispatch.workgroups)
+            if timed:
+                commands.timestamp()
+
+    def _pipeline(self, step: Step, dispatch: Dispatch) -> Pipeline:
+        module = shaders.load(dispatch.shader)
+        try:
+            return self.device.pipeline(module, dispatch.constants)
+        except OutOfMemoryError:
+            raise
+        except DeviceError as error:
+            algorithm = step.choice.candidate.algorithm
+            message = f"{step.node.label}: {algorithm} does not compile here: {error}"
+            raise KernelError(message, step.node.name, algorithm) from error
+
+    def _bind(
+        self, ref: Ref, index: int, dispatch: Dispatch, outside: Callable[[Value], Region]
+    ) -> Region:
+        step = self.plan.steps[index]
+        if ref.kind == "weights":
+            return self._weights[index, ref.role]
+        if ref.kind == "scratch":
+            size = step.choice.candidate.work.scratch_bytes
+            return Region(self.arena, self.plan.scratch_offsets[index], size)
+        value = (step.inputs if ref.kind == "input" else step.outputs)[ref.index]
+        owner = self.plan.storage.get(value, value)
+        if owner in self.plan.offsets:
+            size = self.plan.value_size_bytes(owner)
+            whole = Region(self.arena, self.plan.offsets[owner], size)
+        else:
+            whole = outside(owner)
+        if dispatch.images is None:
+            return whole
+        first, count = dispatch.images
+        image_bytes = whole.size_bytes // self.plan.graph.types[value.tensor].shape[0]
+        offset = whole.offset_bytes + first * image_bytes
+        return Region(whole.buffer, offset, count * image_bytes)
+
+    # -- calling ---------------------------------------------------------------------------------
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """The outputs for inputs that the signature has verified."""
+        slot = self._free.get()
+        try:
+            slot.write(self.plan.inputs, arrays)
+            return self._finish(slot)
+        finally:
+            self._free.put(slot)
+
+    def submit(self, arrays: Sequence[Array], executor: Executor) -> Future[list[Array]]:
+        """As `run`, in the executor's thread; the inputs have been copied on return."""
+        with self._lock:
+            while len(self._slots) < SLOTS:
+                self._add_slot()
+        slot = self._free.get()
+        try:
+            slot.write(self.plan.inputs, arrays)
+            future = executor.submit(self._finish, slot)
+        except BaseException:
+            self._free.put(slot)
+            raise
+        future.add_done_callback(lambda _: self._free.put(slot))
+        return future
+
+    def _finish(self, slot: Slot) -> list[Array]:
+        with self._lock:
+            slot.commands.run()
+        return slot.read(self.signature.outputs_of(self.plan.outputs))
+
+    # -- looking inside --------------------------------------------------------------------------
+
+    def profile(self, arrays: Sequence[Array], runs: int) -> list[list[float]] | None:
+        """GPU microseconds of every step for each run: [runs][steps]; None without timestamps."""
+        slot = Slot(self.device, self.plan, self._record, timed=True)
+        times: list[list[float]] = []
+        try:
+            slot.write(self.plan.inputs, arrays)
+            with self._lock:
+                for _ in range(runs):
+                    slot.commands.run()
+                    stamps = slot.commands.timestamps_us()
+                    if stamps is None:
+                        return None
+                    times.append([float(step) for step in np.diff(stamps)])
+        finally:
+            slot.close()
+        return times
+
+    def read(self, value: Value) -> Array:
+        """A tensor of the last call in NCHW order; InputError where the plan does not place it."""
+        owner = self.plan.storage.get(value, value)
+        if owner not in self.plan.offsets:
+            raise InputError(f"tensor {value.tensor!r} in layout {value.layout} is not kept")
+        tensor = self.plan.graph.types[value.tensor]
+        size, offset = self.plan.value_size_bytes(owner), self.plan.offsets[owner]
+        raw = self.device.read(self.arena, size, offset)
+        if tensor.quantization is None:
+            return unpack(raw.view(np.float32), value.layout, tensor.shape)
+        stored = unpack(raw.view(np.int8), value.layout, tensor.shape).astype(np.int32)
+        return (stored - tensor.quantization.storage_offset).astype(tensor.dtype)
+
+    def close(self) -> None:
+        """Frees everything; a second call does nothing."""
+        for slot in self._slots:
+            slot.close()
+        self._slots.clear()
+        self.arena.close()
+        self._store.release(self._receipt)
+        self._receipt = []
