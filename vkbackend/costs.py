@@ -6,10 +6,13 @@ family. Each table names its sources. Only ratios within one table mean anything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vkbackend.gpu import Dot, Family, GpuInfo
+from vkbackend.graph import BoundNode, Graph, Quantization
 from vkbackend.ops.base import Candidate
 
 Tile = tuple[int, int]
@@ -135,8 +138,64 @@ def table_of(gpu: GpuInfo) -> CostTable:
     return _ADRENO if gpu.unified_memory else _NVIDIA
 
 
+class Costs:
+    """Prices on one GPU: measured times where there are any, else the family's table."""
+
+    def __init__(self, gpu: GpuInfo, measured: Mapping[tuple[str, str], float] | None = None):
+        """`measured`: microseconds by (node_key, candidate_key)."""
+        self.gpu = gpu
+        self._measured = measured or {}
+        self._nodes = {node for node, _ in self._measured}
+
+    def prices_us(self, node: BoundNode, candidates: Sequence[Candidate]) -> list[float]:
+        """Microseconds of each candidate for a node.
+
+        What was not measured of a node that was takes the table's price, scaled to the
+        measurements of the others.
+        """
+        table = [cost_us(candidate, self.gpu) for candidate in candidates]
+        if not self._nodes or (key := node_key(node)) not in self._nodes:
+            return table
+        times = [self._measured.get((key, candidate_key(candidate))) for candidate in candidates]
+        ratios = [t / price for t, price in zip(times, table, strict=True) if t is not None]
+        if not ratios:
+            return table
+        scale = statistics.median(ratios)
+        return [
+            price * scale if time is None else time
+            for time, price in zip(times, table, strict=True)
+        ]
+
+    def price_us(self, node: BoundNode, candidate: Candidate) -> float:
+        """Microseconds of one candidate."""
+        return self.prices_us(node, [candidate])[0]
+
+
+def node_key(node: BoundNode) -> str:
+    """Text that is the same for nodes that cost the same: operator, fields, types, constants."""
+    constants = ",".join(f"{role}{list(a.shape)}" for role, a in sorted(node.constants.items()))
+    types = ",".join(str(tensor) for tensor in (*node.inputs, *node.outputs))
+    fields = {
+        name: value
+        for name, value in vars(node.op).items()
+        if not isinstance(value, Quantization) and name != "affine"
+    }
+    return f"{node.op.kind}({types};{fields};{constants})"
+
+
+def graph_key(graph: Graph) -> str:
+    """Text that is the same for graphs of the same nodes in the same order."""
+    keys = "\n".join(node_key(node) for node in graph.bound_nodes())
+    return hashlib.sha256(keys.encode()).hexdigest()
+
+
+def candidate_key(candidate: Candidate) -> str:
+    """Text that names a candidate among those of its node."""
+    return f"{candidate.label} @{candidate.tile[0]}x{candidate.tile[1]}"
+
+
 def cost_us(candidate: Candidate, gpu: GpuInfo) -> float:
-    """Estimated microseconds of a candidate on a GPU."""
+    """Estimated microseconds of a candidate on a GPU, by its family's table."""
     table = table_of(gpu)
     work = candidate.work
     rate = table.macs_per_us

@@ -76,6 +76,13 @@ def _parse_rule(text: str) -> Rule:
     )
 
 
+def rule_for(target: str, candidate: Candidate) -> str:
+    """The force rule that admits this candidate and, of its algorithm, no other."""
+    tile = f"@{candidate.tile[0]}x{candidate.tile[1]}"
+    layouts = f":{candidate.input_layouts[0]}:{candidate.output_layout}"
+    return f"{target}:{candidate.algorithm}/{candidate.dot.value}{tile}{layouts}"
+
+
 @dataclass(frozen=True)
 class Policy:
     """Filters over candidates. `layouts` fixes the layout in which a tensor is made;

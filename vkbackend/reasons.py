@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from vkbackend import costs
-from vkbackend.gpu import GpuInfo
 from vkbackend.ops.base import Candidate
 from vkbackend.plan import Alternative
 from vkbackend.solution import Priced
 
 
-def reason_of(chosen: Candidate, priced: Priced, gpu: GpuInfo) -> str:
+def reason_of(price_us: float, priced: Priced) -> str:
     """One sentence: the cheapest alone, or worth its price for what it saves around it."""
     ways = len(priced.candidates)
     if ways == 1:
         return "the only way"
     cheapest = min(priced.costs_us)
-    price = costs.cost_us(chosen, gpu)
-    if price <= cheapest:
+    if price_us <= cheapest:
         return f"the cheapest of {ways} combinations of algorithm and layouts"
     best = priced.candidates[priced.costs_us.index(cheapest)]
     return (
-        f"{price - cheapest:.1f} us dearer than {best.label} alone, "
+        f"{price_us - cheapest:.1f} us dearer than {best.label} alone, "
         "but with its neighbours' layouts the cheapest in all"
     )
 
 
-def alternatives_of(chosen: Candidate, priced: Priced, gpu: GpuInfo) -> tuple[Alternative, ...]:
+def alternatives_of(chosen: Candidate, price_us: float, priced: Priced) -> tuple[Alternative, ...]:
     """The best of every other algorithm and dot product, and what is not eligible at all."""
-    price = costs.cost_us(chosen, gpu)
     admitted = {(c.algorithm, c.dot) for c in priced.candidates}
     found = [
         Alternative(
-            other.label, cost, _why_not(cost, price, (other.algorithm, other.dot) in admitted)
+            other.label, cost, _why_not(cost, price_us, (other.algorithm, other.dot) in admitted)
         )
         for cost, other in priced.offer.cheapest
         if (other.algorithm, other.dot) != (chosen.algorithm, chosen.dot)

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from vkbackend import costs
 from vkbackend.assignment import Assignment, Problem, solve
+from vkbackend.costs import Costs
 from vkbackend.errors import ResolveError
 from vkbackend.gpu import GpuInfo, captured
-from vkbackend.graph import BoundNode, Graph, TensorType
+from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import PACKED
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
-from vkbackend.schedule import build_plan
+from vkbackend.schedule import build_plan, relayout_node
 from vkbackend.solution import Offer, Priced, Solution, State
 
 
@@ -36,27 +36,30 @@ def resolve(
     guard_bytes: int = 0,
     keep_all: bool = False,
     excluded: Collection[tuple[str, str]] = (),
+    costs: Costs | None = None,
 ) -> Plan:
     """The plan of a graph on a GPU (facts, or the name of a captured one). Pure.
 
     `force` is "target:algorithm[/dot][@tile][:input_layout[:output_layout]]", several by commas.
     `keep_all` gives every tensor its own memory; `guard_bytes` stand after each (for tests).
-    `excluded` are pairs (node name, algorithm) that are not to be taken.
+    `excluded` are pairs (node name, algorithm) that are not to be taken. `costs` prices
+    candidates; None takes the table of the GPU's family.
     Raises ResolveError where a node has no way to run, or a forced way is not legal.
     """
     facts = gpu if isinstance(gpu, GpuInfo) else captured(gpu)
     rules = make_policy(policy, graph, facts, force)
     rules = dataclasses.replace(rules, excluded=frozenset(excluded))
-    solution = _solve(graph, facts, rules)
-    return build_plan(graph, facts, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all)
+    prices = costs or Costs(facts)
+    solution = _solve(graph, prices, rules)
+    return build_plan(graph, prices, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all)
 
 
-def _solve(graph: Graph, gpu: GpuInfo, policy: Policy) -> Solution:
-    priced = _price(graph.bound_nodes(), gpu, policy)
+def _solve(graph: Graph, costs: Costs, policy: Policy) -> Solution:
+    priced = _price(graph.bound_nodes(), costs, policy)
     states = _states(graph, list(priced.values()), policy)
     problem = Problem()
     for name, possible in states.items():
-        prices = [_copies_us(graph.types[name], state, gpu) for state in possible]
+        prices = [_copies_us(graph, name, state, costs) for state in possible]
         problem.add_variable(("tensor", name), np.array(prices))
     for entry in priced.values():
         _add_node(problem, entry, states)
@@ -66,7 +69,7 @@ def _solve(graph: Graph, gpu: GpuInfo, policy: Policy) -> Solution:
     return _read(assignment, priced, states)
 
 
-def _price(nodes: Sequence[BoundNode], gpu: GpuInfo, policy: Policy) -> dict[str, Priced]:
+def _price(nodes: Sequence[BoundNode], costs: Costs, policy: Policy) -> dict[str, Priced]:
     """Candidates and costs per node; nodes of one kind and size are priced once."""
     offers: dict[object, Offer] = {}
     priced = {}
@@ -74,7 +77,7 @@ def _price(nodes: Sequence[BoundNode], gpu: GpuInfo, policy: Policy) -> dict[str
         constants = tuple((role, array.shape) for role, array in node.constants.items())
         key = (node.op, node.inputs, node.outputs, constants)
         if key not in offers:
-            offers[key] = _offer(node, gpu)
+            offers[key] = _offer(node, costs)
         offer = offers[key]
         price_of = dict(zip(map(id, offer.options.eligible), offer.costs_us, strict=True))
         cheapest: dict[object, tuple[float, Candidate]] = {}
@@ -88,9 +91,9 @@ def _price(nodes: Sequence[BoundNode], gpu: GpuInfo, policy: Policy) -> dict[str
     return _without_idle_layouts(priced)
 
 
-def _offer(node: BoundNode, gpu: GpuInfo) -> Offer:
-    options = batch.options(node, gpu)
-    prices = tuple(costs.cost_us(candidate, gpu) for candidate in options.eligible)
+def _offer(node: BoundNode, costs: Costs) -> Offer:
+    options = batch.options(node, costs.gpu)
+    prices = tuple(costs.prices_us(node, options.eligible))
     best: dict[object, tuple[float, Candidate]] = {}
     for price, candidate in zip(prices, options.eligible, strict=True):
         way = candidate.algorithm, candidate.dot
@@ -158,14 +161,17 @@ def _copy_sets(wanted: Iterable[str], must: str | None, made: str) -> list[tuple
     ]
 
 
-def _copies_us(tensor: TensorType, state: State, gpu: GpuInfo) -> float:
-    """Estimated time of the copies that a state needs; inf where one cannot be made."""
+def _copies_us(graph: Graph, name: str, state: State, costs: Costs) -> float:
+    """Time of the copies that a state needs; inf where one cannot be made."""
+    tensor = graph.types[name]
+    if state.copies and tensor.quantization is None:
+        return float("inf")
     total = 0.0
     for layout in state.copies:
-        candidate = batch.relayout(tensor, state.made, layout, gpu)
-        if tensor.quantization is None or candidate is None:
+        candidate = batch.relayout(tensor, state.made, layout, costs.gpu)
+        if candidate is None:
             return float("inf")
-        total += costs.cost_us(candidate, gpu)
+        total += costs.price_us(relayout_node(name, tensor), candidate)
     return total
 
 

@@ -12,15 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from vkbackend import fileformat
+from vkbackend.costs import Costs, graph_key
 from vkbackend.device import Device
 from vkbackend.device.selftest import exactness
 from vkbackend.engine import Engine
-from vkbackend.errors import DeviceError, GraphError, InputError, KernelError, ResolveError
+from vkbackend.errors import (
+    DeviceError,
+    FormatError,
+    GraphError,
+    InputError,
+    KernelError,
+    ResolveError,
+)
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, Graph, Shape
 from vkbackend.plan import Plan, Value
 from vkbackend.resolve import resolve
 from vkbackend.signature import Signature, from_host_shape
+from vkbackend.tuning import Tuning
 from vkbackend.weights import WeightStore
 
 KEPT_SHAPES = 4
@@ -35,6 +44,7 @@ def load(
     gpu: GpuInfo | str | None = None,
     policy: str = "auto",
     force: str | Sequence[str] | None = None,
+    tuned: bool = True,
     validation: bool | None = None,
     keep_all: bool = False,
     guard_bytes: int = 0,
@@ -42,7 +52,8 @@ def load(
     """A network (.vkb file or Graph) resolved for a device, uploaded and recorded.
 
     `device` is an index, a part of a name, or an open Device; None takes the best. `gpu` runs the
-    plan of another GPU here, where the limits allow. Raises VkBackendError's children.
+    plan of another GPU here, where the limits allow. Times that `vkbackend tune` has measured on
+    this device count, unless `tuned` is False. Raises VkBackendError's children.
     """
     graph = network if isinstance(network, Graph) else fileformat.read(network)
     owned = not isinstance(device, Device)
@@ -53,6 +64,7 @@ def load(
         return resolve(
             graph,
             opened.info if gpu is None else gpu,
+            costs=_measured_costs(graph, opened) if tuned and gpu is None else None,
             policy=policy,
             force=force,
             keep_all=keep_all,
@@ -69,6 +81,18 @@ def load(
         raise
     opened.save_pipeline_cache()
     return model
+
+
+def _measured_costs(graph: Graph, device: Device) -> Costs | None:
+    """What tuning has measured here, unless it was found not to help this network."""
+    tuning = Tuning()
+    try:
+        times = tuning.times_us(device.identity)
+        helps = bool(times) and tuning.helps(device.identity, graph_key(graph))
+    except FormatError as error:
+        warnings.warn(f"{error}; going on without it", RuntimeWarning, stacklevel=5)
+        return None
+    return Costs(device.info, times) if helps else None
 
 
 def _first_that_compiles(

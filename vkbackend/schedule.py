@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vkbackend import costs
-from vkbackend.gpu import GpuInfo
-from vkbackend.graph import BoundNode, Graph
+from vkbackend.costs import Costs
+from vkbackend.graph import BoundNode, Graph, TensorType
 from vkbackend.layouts import size_bytes
 from vkbackend.memory import Arena, Lifetime, place
 from vkbackend.ops import batch
@@ -22,7 +21,7 @@ ALIGNMENT_BYTES = 256
 
 def build_plan(
     graph: Graph,
-    gpu: GpuInfo,
+    costs: Costs,
     policy: str,
     solution: Solution,
     *,
@@ -30,14 +29,14 @@ def build_plan(
     keep_all: bool = False,
 ) -> Plan:
     """Orders the steps and places every value that is not an input or output of the network."""
-    steps = _steps(graph, gpu, solution)
+    steps = _steps(graph, costs, solution)
     inputs = tuple(Value(name, graph.host_layout(name)) for name in graph.inputs)
     outputs = tuple(Value(name, graph.host_layout(name)) for name in graph.outputs)
     storage = _storage(steps)
     arena = _place(graph, steps, storage, {*inputs, *outputs}, guard_bytes, keep_all)
     return Plan(
         graph,
-        gpu,
+        costs.gpu,
         policy,
         tuple(steps),
         inputs,
@@ -50,20 +49,21 @@ def build_plan(
     )
 
 
-def _steps(graph: Graph, gpu: GpuInfo, solution: Solution) -> list[Step]:
+def _steps(graph: Graph, costs: Costs, solution: Solution) -> list[Step]:
     """Nodes in the graph's order, each tensor's copies right after it is made."""
     steps: list[Step] = []
     readers = _readers(graph, solution)
     for name in graph.inputs:
-        steps += _copies(graph, gpu, name, solution, readers)
+        steps += _copies(graph, costs, name, solution, readers)
     for node in graph.bound_nodes():
         candidate = solution.chosen[node.name]
         priced = solution.priced[node.name]
+        price = costs.price_us(node, candidate)
         choice = Choice(
             candidate,
-            costs.cost_us(candidate, gpu),
-            reason_of(candidate, priced, gpu),
-            alternatives_of(candidate, priced, gpu),
+            price,
+            reason_of(price, priced),
+            alternatives_of(candidate, price, priced),
         )
         inputs = [
             Value(name, layout)
@@ -72,27 +72,31 @@ def _steps(graph: Graph, gpu: GpuInfo, solution: Solution) -> list[Step]:
         outputs = [Value(name, candidate.output_layout) for name in node.output_names]
         steps.append(Step(node, choice, tuple(inputs), tuple(outputs)))
         for name in node.output_names:
-            steps += _copies(graph, gpu, name, solution, readers)
+            steps += _copies(graph, costs, name, solution, readers)
     return steps
 
 
 def _copies(
-    graph: Graph, gpu: GpuInfo, name: str, solution: Solution, readers: dict[Value, list[str]]
+    graph: Graph, costs: Costs, name: str, solution: Solution, readers: dict[Value, list[str]]
 ) -> list[Step]:
     """The relayouts of one tensor."""
     state = solution.states[name]
     tensor = graph.types[name]
     steps = []
     for layout in state.copies:
-        candidate = batch.relayout(tensor, state.made, layout, gpu)
+        candidate = batch.relayout(tensor, state.made, layout, costs.gpu)
         assert candidate is not None
-        node = BoundNode(
-            f"{name}:{state.made}->{layout}", Relayout(), (name,), (name,), (tensor,), (tensor,), {}
-        )
+        node = relayout_node(name, tensor, f"{name}:{state.made}->{layout}")
         reason = f"read by {', '.join(readers[Value(name, layout)])}"
-        choice = Choice(candidate, costs.cost_us(candidate, gpu), reason)
+        choice = Choice(candidate, costs.price_us(node, candidate), reason)
         steps.append(Step(node, choice, (Value(name, state.made),), (Value(name, layout),)))
     return steps
+
+
+def relayout_node(tensor_name: str, tensor: TensorType, name: str = "relayout") -> BoundNode:
+    """The node of a copy of a tensor into another layout."""
+    names = (tensor_name,)
+    return BoundNode(name, Relayout(), names, names, (tensor,), (tensor,), {})
 
 
 def _readers(graph: Graph, solution: Solution) -> dict[Value, list[str]]:

@@ -15,6 +15,7 @@ from vkbackend.gpu import Dot, Family
 from vkbackend.graph import Array, Graph
 from vkbackend.layouts import PLAIN
 from vkbackend.ops.base import Candidate
+from vkbackend.policy import rule_for
 from vkbackend.runtime import Model, load
 
 ALL_CASES = [
@@ -46,14 +47,6 @@ def covering(candidates: tuple[Candidate, ...], thorough: bool) -> Iterator[Cand
                 for c in group
                 if (c.input_layouts, c.output_layout) == layout and (c.dot, c.tile) == kernel
             )
-
-
-def force_text(candidate: Candidate) -> str:
-    """The force rule that names a candidate."""
-    tile = f"@{candidate.tile[0]}x{candidate.tile[1]}"
-    dot = f"/{candidate.dot.value}"
-    layouts = f":{candidate.input_layouts[0]}:{candidate.output_layout}"
-    return f"node:{candidate.algorithm}{dot}{tile}{layouts}"
 
 
 def untouched(model: Model) -> bool:
@@ -100,7 +93,7 @@ def test_every_candidate_is_exact(case: Case, device: Device) -> None:
             continue
         if candidate.output_layout in PLAIN and candidate.output_layout != "NCHW":
             continue
-        force = force_text(candidate)
+        force = rule_for("node", candidate)
         result = run_guarded(graph, arrays, device, force)
         wrong = int(np.count_nonzero(result != expected))
         assert wrong == 0, f"{force}: {wrong} of {expected.size} values differ"
