@@ -1,0 +1,177 @@
+"""Small ONNX networks, ONNX Runtime as the oracle of their bits, and the comparison with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from vkbackend import reference
+from vkbackend.frontends.onnx import from_onnx
+from vkbackend.graph import Array, Graph
+
+ELEMENT_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "uint8": TensorProto.UINT8,
+    "int8": TensorProto.INT8,
+}
+# The operators of ONNX's own domain among those that begin with QLinear.
+STANDARD = ("QLinearConv", "QLinearMatMul")
+
+
+class Network:
+    """Collects nodes, constants and inputs; names follow the order of their making."""
+
+    def __init__(self, seed: int = 0, opset: int = 17) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.opset = opset
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Array] = {}
+        self.inputs: dict[str, Array] = {}
+        self.symbolic_batch = False
+        self._count = 0
+
+    def name(self) -> str:
+        """A new tensor name."""
+        self._count += 1
+        return f"t{self._count}"
+
+    def constant(self, values: npt.ArrayLike, dtype: str | None = None) -> str:
+        """An initializer."""
+        name = self.name()
+        self.constants[name] = np.asarray(values, dtype)
+        return name
+
+    def whole(self, dtype: str, shape: Any = (), bits: int = 8) -> Array:
+        """Random values over the range of the type, or of a type of fewer bits."""
+        low, high = (0, 2**bits) if dtype == "uint8" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+        return np.asarray(self.rng.integers(low, high, shape)).astype(dtype)
+
+    def scale(self, low: float = 0.01, high: float = 0.2, shape: Any = ()) -> Array:
+        """Random float32 scales."""
+        return np.asarray(self.rng.uniform(low, high, shape)).astype(np.float32)
+
+    def input(self, name: str, dtype: str, shape: Any) -> str:
+        """A network input, with random values to feed."""
+        if dtype == "float32":
+            self.inputs[name] = (self.rng.normal(size=shape) * 2).astype(np.float32)
+        else:
+            self.inputs[name] = self.whole(dtype, shape)
+        return name
+
+    def node(self, op_type: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+        """A node of one output, by its operator's name; returns the output's name."""
+        microsoft = op_type == "QGemm" or (op_type.startswith("QL") and op_type not in STANDARD)
+        domain = "com.microsoft" if microsoft else ""
+        output = output or self.name()
+        node = helper.make_node(
+            op_type, inputs, [output], f"{op_type}.{output}", domain=domain, **attributes
+        )
+        self.nodes.append(node)
+        return output
+
+    def parameters(self, scale: npt.ArrayLike, zero_point: Array) -> list[str]:
+        """Scale and zero point as constants."""
+        return [self.constant(scale, "float32"), self.constant(zero_point)]
+
+    def quantize(self, x: str, scale: npt.ArrayLike, zero_point: Array, output: str = "") -> str:
+        """QuantizeLinear."""
+        return self.node("QuantizeLinear", [x, *self.parameters(scale, zero_point)], output)
+
+    def dequantize(self, x: str, scale: npt.ArrayLike, zero_point: Array, **attributes: Any) -> str:
+        """DequantizeLinear."""
+        return self.node("DequantizeLinear", [x, *self.parameters(scale, zero_point)], **attributes)
+
+    def model(self, *outputs: str) -> onnx.ModelProto:
+        """The network; outputs have the type of the last QuantizeLinear's or QLinear's zero point.
+
+        Their shapes are left to inference.
+        """
+        inputs = [
+            helper.make_tensor_value_info(
+                name,
+                ELEMENT_TYPES[str(values.dtype)],
+                ["batch", *values.shape[1:]] if self.symbolic_batch else values.shape,
+            )
+            for name, values in self.inputs.items()
+        ]
+        producers = {node.output[0]: node for node in self.nodes}
+        results = [
+            helper.make_tensor_value_info(name, self._type(producers[name]), None)
+            for name in outputs
+        ]
+        initializers = [
+            numpy_helper.from_array(array, name) for name, array in self.constants.items()
+        ]
+        graph = helper.make_graph(self.nodes, "network", inputs, results, initializers)
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+    def _type(self, node: Any) -> int:
+        if node.op_type == "DequantizeLinear":
+            return int(TensorProto.FLOAT)
+        # A bias may follow the output's zero point.
+        found = [self.constants[name] for name in node.input if name in self.constants]
+        found = [array for array in found if array.dtype in (np.int8, np.uint8)]
+        return int(ELEMENT_TYPES[str(found[-1].dtype)])
+
+
+def session(model: onnx.ModelProto, *, fuse: bool = True) -> Any:
+    """A session of one thread that runs in int8 whatever can.
+
+    `fuse` stands for all graph optimisations; without them QDQ networks stay in float.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    # It makes int8 weights uint8, for which ONNX Runtime 1.32 has no kernel with int8
+    # activations; those networks use weights of 7 bits, which saturate on no CPU.
+    if not uses_int8(model):
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def uses_int8(model: onnx.ModelProto) -> bool:
+    """Whether activations are int8: the zero points of inputs or of QuantizeLinear nodes are."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    types |= {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
+    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    names = [node.input[2] for node in quantizers if len(node.input) == 3]
+    names += [info.name for info in model.graph.input]
+    return any(types.get(name) == TensorProto.INT8 for name in names)
+
+
+def assert_equal_bits(
+    model: onnx.ModelProto,
+    feeds: dict[str, Array],
+    *,
+    fuse: bool = True,
+    batch_size: int = 1,
+    oracle_is_float: bool = False,
+) -> Graph:
+    """Holds our graph's outputs against ONNX Runtime's, value for value; returns the graph.
+
+    Where ONNX Runtime computes in float, one output in a hundred may be off by one.
+    """
+    expected = session(model, fuse=fuse).run(None, feeds)
+    graph = from_onnx(model, batch_size=batch_size)
+    tensors = reference.run(graph, feeds)
+    for info, wanted in zip(model.graph.output, expected, strict=True):
+        found = tensors[info.name]
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        if oracle_is_float:
+            difference = np.abs(found.astype(np.int64) - wanted)
+            assert difference.max() <= 1
+            assert difference.mean() <= 0.01
+        else:
+            np.testing.assert_array_equal(found, wanted, err_msg=info.name)
+    return graph

@@ -1,0 +1,1 @@
+"""Readers of other frameworks' models: each returns a Graph with dynamic layouts."""
