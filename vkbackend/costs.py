@@ -101,7 +101,7 @@ _NVIDIA = CostTable(
     bytes_per_us=2_000_000.0,
     busy_invocations=65_536,
     dot_speedup=3.0,
-    algorithm_factor={"direct": 1.1, "depthwise": 0.5},
+    algorithm_factor={"direct": 1.1, "depthwise": 0.5, "coopmat": 0.08, "coopmat_split": 0.08},
     layout_factor={
         (algorithm, layout): factor
         for algorithm in ("direct", "im2col", "pointwise", "depthwise")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import functools
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +25,14 @@ from vkbackend.slot import Slot
 from vkbackend.weights import Key, WeightStore
 
 SLOTS = 2  # one call runs while the next one's input is written
+
+
+class Timing(enum.Enum):
+    """Where time stamps stand in recorded commands."""
+
+    NONE = enum.auto()
+    WHOLE = enum.auto()
+    STEPS = enum.auto()
 
 
 class Engine:
@@ -62,8 +72,10 @@ class Engine:
 
     # -- recording -------------------------------------------------------------------------------
 
-    def _record(self, commands: Commands, outside: Callable[[Value], Region], timed: bool) -> None:
-        if timed:
+    def _record(
+        self, commands: Commands, outside: Callable[[Value], Region], timing: Timing = Timing.NONE
+    ) -> None:
+        if timing is not Timing.NONE:
             commands.timestamp()
         for index, step in enumerate(self.plan.steps):
             for dispatch in self._dispatches[index]:
@@ -73,13 +85,16 @@ class Engine:
                 }
                 pipeline = self._pipeline(step, dispatch)
                 commands.dispatch(pipeline, bindings, dispatch.push, dispatch.workgroups)
-            if timed:
+            if timing is Timing.STEPS:
                 commands.timestamp()
+        if timing is Timing.WHOLE:
+            commands.timestamp()
 
     def _pipeline(self, step: Step, dispatch: Dispatch) -> Pipeline:
         module = shaders.load(dispatch.shader)
         try:
-            return self.device.pipeline(module, dispatch.constants)
+            size = dispatch.subgroup_size
+            return self.device.pipeline(module, dispatch.constants, subgroup_size=size)
         except OutOfMemoryError:
             raise
         except DeviceError as error:
@@ -143,9 +158,12 @@ class Engine:
 
     # -- looking inside --------------------------------------------------------------------------
 
-    def profile(self, arrays: Sequence[Array], runs: int) -> list[list[float]] | None:
-        """GPU microseconds of every step for each run: [runs][steps]; None without timestamps."""
-        slot = Slot(self.device, self.plan, self._record, timed=True)
+    def profile(
+        self, arrays: Sequence[Array], runs: int, *, per_step: bool = True
+    ) -> list[list[float]] | None:
+        """GPU microseconds for each run: [runs][steps], or [runs][1]; None without timestamps."""
+        timing = Timing.STEPS if per_step else Timing.WHOLE
+        slot = Slot(self.device, self.plan, functools.partial(self._record, timing=timing))
         times: list[list[float]] = []
         try:
             slot.write(self.plan.inputs, arrays)

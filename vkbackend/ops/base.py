@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from vkbackend.gpu import Dot, GpuInfo
+from vkbackend.gpu import CooperativeMatrix, Dot, GpuInfo
 from vkbackend.graph import Array, BoundNode, TensorType
 
 Grid = tuple[int, int, int]
@@ -42,6 +42,7 @@ class Candidate:
     work: Work
     dot: Dot = Dot.PLAIN
     tile: tuple[int, int] = (1, 1)  # pixels x words of four output channels per invocation
+    matrix: tuple[CooperativeMatrix, int] | None = None  # its shape, and the subgroup's size
     alias: bool = False  # the output is the input's own memory: nothing is dispatched
     image_step: int = 0  # images per dispatch where the batch is split (ops/batch.py), 0: all
 
@@ -104,6 +105,7 @@ class Dispatch:
     workgroups: Grid
     push: Mapping[str, int | float] = field(default_factory=dict)
     constants: Mapping[str, Constant] = field(default_factory=dict)
+    subgroup_size: int | None = None  # where the kernel needs a certain one
     images: tuple[int, int] | None = None  # first image and count, where the batch is split
 
 
