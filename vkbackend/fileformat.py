@@ -188,7 +188,10 @@ def _decode_dataclass(kind: type, value: Any, where: str) -> Any:
     fields = [field for field in dataclasses.fields(kind) if field.init]
     hints = _hints(kind)
     found = _expect(value, dict, where)
-    _only(found, {field.name for field in fields}, where)
+    # A field that came later than the file has its default.
+    optional = {field.name for field in fields if field.default is not dataclasses.MISSING}
+    _only({**dict.fromkeys(optional), **found}, {field.name for field in fields}, where)
+    fields = [field for field in fields if field.name in found]
     values = {
         field.name: _decode(hints[field.name], found[field.name], f"{where}.{field.name}")
         for field in fields

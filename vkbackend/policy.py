@@ -119,7 +119,7 @@ def _refusal(node: BoundNode, rules: Sequence[Rule], options: Options) -> str:
     rule = (impossible or list(rules))[0]
     names = list(dict.fromkeys(c.algorithm for c in options.eligible))
     reason = next((r.reason for r in options.rejected if r.algorithm == rule.algorithm), None)
-    if reason is None and rule.algorithm in names:
+    if reason is None and rule.algorithm in (*names, "*"):
         reason = "is not available with that dot product, tile or layout"
     elif reason is None:
         reason = f"is not an algorithm of {node.op.kind}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import warnings
@@ -24,7 +25,7 @@ from vkbackend.errors import (
     KernelError,
     ResolveError,
 )
-from vkbackend.gpu import GpuInfo
+from vkbackend.gpu import GpuInfo, captured
 from vkbackend.graph import Array, Graph, Shape
 from vkbackend.plan import Plan, Value
 from vkbackend.resolve import resolve
@@ -63,7 +64,7 @@ def load(
     def plan_for(graph: Graph) -> Plan:
         return resolve(
             graph,
-            opened.info if gpu is None else gpu,
+            opened.info if gpu is None else runnable_here(gpu, opened.info),
             costs=_measured_costs(graph, opened) if tuned and gpu is None else None,
             policy=policy,
             force=force,
@@ -81,6 +82,17 @@ def load(
         raise
     opened.save_pipeline_cache()
     return model
+
+
+def runnable_here(gpu: GpuInfo | str, here: GpuInfo) -> GpuInfo:
+    """Another GPU's facts, less the instructions that this device does not have."""
+    facts = gpu if isinstance(gpu, GpuInfo) else captured(gpu)
+    matrices = set(facts.cooperative_matrices) & set(here.cooperative_matrices)
+    return dataclasses.replace(
+        facts,
+        dot_product=facts.dot_product and here.dot_product,
+        cooperative_matrices=tuple(m for m in facts.cooperative_matrices if m in matrices),
+    )
 
 
 def _measured_costs(graph: Graph, device: Device) -> Costs | None:
@@ -241,11 +253,16 @@ class Model:
         """The plan that ran last: its arena and weights (for tests and tools)."""
         return next(reversed(self._engines.values()))
 
-    def profile(self, inputs: Sequence[Array], runs: int = 30) -> list[list[float]] | None:
-        """GPU microseconds of every step for each run: [runs][steps]; None without timestamps."""
+    def profile(
+        self, inputs: Sequence[Array], runs: int = 30, *, per_step: bool = True
+    ) -> list[list[float]] | None:
+        """GPU microseconds of every step, or of all together, for each run: [runs][steps].
+
+        None without timestamps.
+        """
         engine, arrays = self._borrow(inputs, {})
         try:
-            return engine.profile(arrays, runs)
+            return engine.profile(arrays, runs, per_step=per_step)
         finally:
             self._give_back(engine)
 

@@ -11,7 +11,7 @@ from vkbackend.device.memory_types import BufferAccess
 from vkbackend.graph import Array
 from vkbackend.plan import Plan, Value
 
-Record = Callable[[Commands, Callable[[Value], Region], bool], None]
+Record = Callable[[Commands, Callable[[Value], Region]], None]
 
 
 class Slot:
@@ -21,7 +21,7 @@ class Slot:
     elsewhere copies to and from device memory are part of the commands.
     """
 
-    def __init__(self, device: Device, plan: Plan, record: Record, *, timed: bool = False) -> None:
+    def __init__(self, device: Device, plan: Plan, record: Record) -> None:
         self._device = device
         self._host: dict[Value, Buffer] = {}
         self._on_device: dict[Value, Buffer] = {}
@@ -29,7 +29,7 @@ class Slot:
         self.commands = device.commands()
         try:
             self._allocate(plan)
-            self._record(plan, record, timed)
+            self._record(plan, record)
         except BaseException:
             self.close()
             raise
@@ -56,11 +56,11 @@ class Slot:
         """Where kernels read or write an input or output."""
         return self._on_device[value].region()
 
-    def _record(self, plan: Plan, record: Record, timed: bool) -> None:
+    def _record(self, plan: Plan, record: Record) -> None:
         for value in plan.inputs:
             if self._on_device[value] is not self._host[value]:
                 self.commands.copy(self._host[value].region(), self.region(value))
-        record(self.commands, self.region, timed)
+        record(self.commands, self.region)
         for value in plan.outputs:
             if self._on_device[value] is not self._host[value] and value not in plan.inputs:
                 self.commands.copy(self.region(value), self._host[value].region())

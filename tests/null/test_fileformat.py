@@ -60,7 +60,7 @@ def broken(description: dict[str, Any], path: str, value: Any) -> None:
 DAMAGE = [
     ("nodes.1.op", "conv3d", "graph.nodes[1].op: unknown operator 'conv3d'"),
     ("nodes.1.op", 7, "graph.nodes[1].op is 7, not str"),
-    ("nodes.1.fields.groups", ..., "graph.nodes[1].fields.groups is missing"),
+    ("nodes.1.fields.output", ..., "graph.nodes[1].fields.output is missing"),
     ("nodes.1.fields.groups", "1", "graph.nodes[1].fields.groups is '1', not int"),
     ("nodes.1.fields.groups", True, "graph.nodes[1].fields.groups is True, not int"),
     ("nodes.1.fields.stride", [1], "graph.nodes[1].fields.stride has 1 entries, not 2"),
