@@ -8,7 +8,21 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.cases import conv2d, conversion, elementwise, linear, pooling
+from tests.cases import (
+    average_pool,
+    conv2d,
+    conversion,
+    elementwise,
+    executorch,
+    linear,
+    moving,
+    onnx_rules,
+    pooling,
+    requantize_fixed,
+    resize,
+    softmax,
+    strided_copy,
+)
 from tests.cases.case import Case
 from vkbackend.device import Device
 from vkbackend.gpu import Dot, Family
@@ -20,7 +34,21 @@ from vkbackend.runtime import Model, load
 
 ALL_CASES = [
     pytest.param(case, id=f"{table.__name__.rpartition('.')[2]}-{case.name}")
-    for table in (conv2d, linear, elementwise, pooling, conversion)
+    for table in (
+        conv2d,
+        linear,
+        elementwise,
+        pooling,
+        conversion,
+        executorch,
+        average_pool,
+        requantize_fixed,
+        resize,
+        softmax,
+        strided_copy,
+        moving,
+        onnx_rules,
+    )
     for case in table.CASES
 ]
 GUARD_BYTES = 64

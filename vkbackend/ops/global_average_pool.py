@@ -90,8 +90,8 @@ class GlobalAveragePool(Operator):
         """One channel's parameters, the same for all: folded zero point, multiplier."""
         x, shape = node.inputs[0].quantized, node.inputs[0].shape
         bias = -x.stored_zero_point * int(np.prod(shape[2:]))
-        parameters = self._parameters(x, shape)[0]
-        return {"channel": np.array([bias, *parameters, 0], np.int64).astype(np.int32)}
+        words = modes.channel_words(np.array([bias]), self._parameters(x, shape))
+        return {"channel": words.reshape(-1)}
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one workgroup per word of four channels."""

@@ -30,11 +30,17 @@ from vkbackend.quant import affine
 
 @dataclass(frozen=True)
 class Quantize(Operator):
-    """y = clamp(rint(fl(x / scale)) + zero_point), exact without a division on the device."""
+    """y = clamp(rint(fl(x / scale)) + zero_point), exact without a division on the device.
+
+    `reciprocal`: rint(fl(x * fl(1 / scale))) instead, ExecuTorch's rule. `halves_away`: halves away
+    from zero instead of to even, TensorFlow Lite's.
+    """
 
     kind: ClassVar[str] = "quantize"
 
     output: Quantization
+    reciprocal: bool = False
+    halves_away: bool = False
 
     def infer(
         self, inputs: Sequence[TensorType], constants: Mapping[str, Array]
@@ -46,7 +52,8 @@ class Quantize(Operator):
 
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
         """quant.affine.quantize."""
-        return [affine.quantize(inputs[0], self.output)]
+        rule = {"reciprocal": self.reciprocal, "halves_away": self.halves_away}
+        return [affine.quantize(inputs[0], self.output, **rule)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """From either plain order to any packed layout."""
@@ -64,7 +71,9 @@ class Quantize(Operator):
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """The 255 thresholds as float32, and a last one that nothing reaches."""
-        values = np.append(affine.thresholds(self.output), np.float32(np.inf))
+        rule = {"reciprocal": self.reciprocal, "halves_away": self.halves_away}
+        steps = affine.thresholds(self.output, **rule)
+        values = np.append(steps, np.float32(np.inf))
         return {"thresholds": values.astype(np.float32)}
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:

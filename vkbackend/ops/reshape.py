@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
-from vkbackend.graph import Array, BoundNode, TensorType
+from vkbackend.graph import Array, BoundNode, Shape, TensorType
 from vkbackend.layouts import CHANNEL_PACKED, dims_of, size_bytes
 from vkbackend.ops.base import Candidate, Dispatch, Operator, Options, Work, range_problem, total
 from vkbackend.ops.relayout import copy_dispatch
@@ -44,7 +44,11 @@ class Reshape(Operator):
         return [inputs[0].reshape(node.outputs[0].shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
-        """An alias where both shapes store alike, else a copy between any two packed layouts."""
+        """An alias where both shapes store alike, else a copy between any two packed layouts.
+
+        Rows of a tensor in 4W, and of the same elements as (rows, columns) in 4C, are the same
+        bytes: how a linear layer reads the last dimension of a larger tensor.
+        """
         old, new = node.inputs[0], node.outputs[0]
         if dims_of(old.shape) == dims_of(new.shape):
             work = Work(dispatches=0)
@@ -61,10 +65,25 @@ class Reshape(Operator):
                 if not range_problem(max(read, written), "the tensor", gpu):
                     work = Work(bytes_read=read, bytes_written=written, invocations=written // 4)
                     found.append(Candidate("copy", (source,), target, work))
-        return Options(tuple(found))
+        return Options((*_row_aliases(old.shape, new.shape), *found))
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """Nothing for an alias, else one dispatch."""
         if choice.alias:
             return []
         return [copy_dispatch(node.inputs[0], node.outputs[0], choice)]
+
+
+def _row_aliases(old: Shape, new: Shape) -> tuple[Candidate, ...]:
+    """4W of a tensor as 4C of its rows, and the other way round."""
+    work = Work(dispatches=0)
+    if _are_rows_of(new, old):
+        return (Candidate("alias", ("4W",), "4C", work, alias=True),)
+    if _are_rows_of(old, new):
+        return (Candidate("alias", ("4C",), "4W", work, alias=True),)
+    return ()
+
+
+def _are_rows_of(rows: Shape, whole: Shape) -> bool:
+    n, c, h, w = dims_of(whole)
+    return rows == (n * c * h, w)

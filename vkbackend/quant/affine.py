@@ -8,17 +8,31 @@ import numpy.typing as npt
 from vkbackend.graph import Array, Quantization
 
 
-def quantize(values: npt.NDArray[np.float32], to: Quantization) -> Array:
+def quantize(
+    values: npt.NDArray[np.float32],
+    to: Quantization,
+    *,
+    reciprocal: bool = False,
+    halves_away: bool = False,
+) -> Array:
     """q = clamp(rint(fl(x / scale)) + zero_point), halves to even (ONNX QuantizeLinear).
 
-    A NaN becomes the least value: on the device it passes no threshold.
+    `reciprocal`: rint(fl(x * fl(1 / scale))), as PyTorch and ExecuTorch do. `halves_away`: halves
+    away from zero, as TensorFlow Lite does. A NaN becomes the least value: on the device it passes
+    no threshold.
     """
+    real, scale = np.asarray(values, np.float32), np.float32(to.scale)
     with np.errstate(over="ignore", invalid="ignore"):
-        rounded = np.rint(np.asarray(values, np.float32) / np.float32(to.scale))
+        quotient = real * (np.float32(1) / scale) if reciprocal else real / scale
+        rounded = np.rint(quotient)
+        if halves_away:
+            whole = np.trunc(quotient)
+            is_half = np.abs(quotient - whole) == np.float32(0.5)
+            rounded = np.where(is_half, whole + np.sign(quotient), rounded)
     low, high = to.range
     clamped = np.clip(rounded, low - to.zero_point, high - to.zero_point)
-    whole = np.where(np.isnan(clamped), low - to.zero_point, clamped).astype(np.int32)
-    return (whole + to.zero_point).astype(to.dtype)
+    centred = np.where(np.isnan(clamped), low - to.zero_point, clamped).astype(np.int32)
+    return (centred + to.zero_point).astype(to.dtype)
 
 
 def dequantize(values: Array, of: Quantization) -> npt.NDArray[np.float32]:
@@ -33,7 +47,9 @@ def every_value(of: Quantization) -> Array:
     return np.arange(low, high + 1).astype(of.dtype)
 
 
-def thresholds(to: Quantization) -> npt.NDArray[np.float32]:
+def thresholds(
+    to: Quantization, *, reciprocal: bool = False, halves_away: bool = False
+) -> npt.NDArray[np.float32]:
     """The 255 least float32 values at which `quantize` steps to the next integer.
 
     quantize(x) = low + number of thresholds <= x, for every float32 x but NaN: exact on a device
@@ -45,7 +61,9 @@ def thresholds(to: Quantization) -> npt.NDArray[np.float32]:
     reached = np.full(targets.shape, _ordered(np.float32(np.inf)), np.int64)
     while np.any(reached - below > 1):
         middle = (below + reached) // 2
-        is_reached = quantize(_from_ordered(middle), to).astype(np.int64) >= targets
+        real = _from_ordered(middle)
+        values = quantize(real, to, reciprocal=reciprocal, halves_away=halves_away)
+        is_reached = values.astype(np.int64) >= targets
         reached = np.where(is_reached, middle, reached)
         below = np.where(is_reached, below, middle)
     return _from_ordered(reached)

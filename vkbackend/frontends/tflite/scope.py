@@ -116,13 +116,13 @@ class Scope:
         if in_order and source.shape == wanted.shape:
             if same_type and name in (None, value.source):
                 return value.source
-            op: Operator = Reshape(wanted.shape)
+            op: Operator = Reshape(kept_batch(source.shape, wanted.shape))
         elif in_order and dims_of(source.shape) == dims_of(wanted.shape):
-            op = Reshape(wanted.shape)
+            op = Reshape(kept_batch(source.shape, wanted.shape))
         elif isinstance(value, Padded):
-            op = pad_operator(value, source, wanted)
+            op = self._pad_operator(value, wanted)
         else:
-            part = Part((0, 0, 0, 0), dims_of(wanted.shape), value.digits, value.offset)
+            part = self.part(value, dims_of(wanted.shape))
             op = StridedCopy(wanted.shape, (part,), label.rpartition("_")[0])
         target = name or self.fresh(tensor.name)
         if same_type:
@@ -134,6 +134,25 @@ class Scope:
         table = {"table": every_value(wanted.quantized)}
         self.append(label, Lookup(wanted.quantized, "relabel"), [copied], target, table)
         return target
+
+    def _pad_operator(self, value: Padded, wanted: TensorType) -> StridedCopy:
+        """The copy that puts zero points around a tensor."""
+        source = self.builder.types[value.source]
+        view = View.whole(value.source, source.shape)
+        part = self.part(view, dims_of(source.shape), value.begin)
+        return StridedCopy(wanted.shape, (part,), "pad", source.quantized.zero_point)
+
+    def part(self, view: View, size: Dims, begin: Dims = (0, 0, 0, 0)) -> Part:
+        """The view as a box (n, c, h, w) of a copy's output."""
+        source = dims_of(self.builder.types[view.source].shape)
+        return Part(source, begin, size, view.digits, view.offset)
+
+    def copy(self, name: str, view: View, shape: Shape, function: str, output: str) -> str:
+        """Appends the copy of a view as a tensor of that shape (n, c, h, w); its name."""
+        made = self.fresh(output)
+        op = StridedCopy(shape, (self.part(view, dims_of(shape)),), function)
+        self.append(name, op, [view.source], made)
+        return made
 
     def _constant(self, tensor: TfliteTensor, wanted: TensorType) -> str:
         if tensor.data is None or tensor.is_sparse:
@@ -229,9 +248,6 @@ class Scope:
         return f"{wanted}.{count}"
 
 
-def pad_operator(value: Padded, source: TensorType, wanted: TensorType) -> StridedCopy:
-    """The copy that puts zero points around a tensor."""
-    dims = dims_of(source.shape)
-    count = int(np.prod(dims))
-    part = Part(value.begin, dims, ((count, 1),))
-    return StridedCopy(wanted.shape, (part,), "pad", source.quantized.zero_point)
+def kept_batch(old: Shape, new: Shape) -> Shape:
+    """The new shape as operator `reshape` takes it, its batch the input's where it was before."""
+    return (0, *new[1:]) if old and new and old[0] == new[0] else new

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vkbackend.graph import Shape
-from vkbackend.layouts import Dims
 
 Digit = tuple[int, int]
 
@@ -31,6 +30,11 @@ class View:
     def whole(source: str, shape: Shape) -> View:
         """The source itself, under a shape of as many elements."""
         return View(source, shape, ((math.prod(shape), 1),))
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return math.prod(extent for extent, _ in self.digits)
 
     @property
     def in_order(self) -> bool:
@@ -109,13 +113,6 @@ def logical(shape: Shape) -> Shape:
 def position(axis: int, rank: int) -> int:
     """Which of (n, c, h, w) an axis of a tensor of this rank (4 at most) is stored as."""
     return {4: (0, 2, 3, 1), 3: (0, 3, 1), 2: (0, 1), 1: (1,)}[rank][axis]
-
-
-def box(begin: Dims, size: Dims, axis: int, at: int, length: int) -> tuple[Dims, Dims]:
-    """Begin and size (n, c, h, w) with one axis replaced."""
-    begins, sizes = list(begin), list(size)
-    begins[axis], sizes[axis] = at, length
-    return (begins[0], begins[1], begins[2], begins[3]), (sizes[0], sizes[1], sizes[2], sizes[3])
 
 
 def _steps(digits: Sequence[Digit]) -> list[int]:

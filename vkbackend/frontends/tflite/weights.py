@@ -48,7 +48,9 @@ def weight_of(
         raise RefusedError(f"weights {tensor} have scales along axis {tensor.axis}, not {axis}")
     zero_point = int(tensor.zero_points[0])
     if tensor.dtype == "uint8":
-        return Weight((array.astype(np.int16) - 128).astype(np.int8), tensor.scales, zero_point - 128)
+        return Weight(
+            (array.astype(np.int16) - 128).astype(np.int8), tensor.scales, zero_point - 128
+        )
     return Weight(array, tensor.scales, zero_point if tensor.scales.size == 1 else 0)
 
 

@@ -13,12 +13,13 @@ from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
 from vkbackend.layouts import dims_of
 from vkbackend.ops.base import Candidate, Dispatch, Operator, Options
-from vkbackend.ops.conv2d import depthwise, direct, im2col, pointwise, weights
+from vkbackend.ops.conv2d import coopmat, depthwise, direct, im2col, pointwise, weights
 from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-ALGORITHMS = {module.ALGORITHM: module for module in (pointwise, depthwise, im2col, direct)}
+MODULES = (coopmat, pointwise, depthwise, im2col, direct)
+ALGORITHMS = {module.ALGORITHM: module for module in MODULES} | {coopmat.SPLIT: coopmat}
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Conv2d(Operator):
 
     Constants: weight int8 [oc, ic / groups, kh, kw] (uint8 weights stored with 128 subtracted);
     weight_scale float32 [oc] or [1]; bias int32 [oc] and weight_zero_point int32 [1] or [oc]
-    optional. x and y are (n, c, h, w), or (n, c, w) for a convolution over one axis.
-    Pairs are (height, width); padding is (top, left, bottom, right); clamp is in y's values.
+    optional, and in mode `executorch` float_bias float32 [oc], which is added after scaling.
+    x and y are (n, c, h, w), or (n, c, w) for a convolution over one axis. Pairs are (height,
+    width); padding is (top, left, bottom, right); clamp is in y's values.
     """
 
     kind: ClassVar[str] = "conv2d"
@@ -37,6 +39,7 @@ class Conv2d(Operator):
         "weight_scale",
         "bias",
         "weight_zero_point",
+        "float_bias",
     )
 
     output: Quantization
@@ -60,7 +63,7 @@ class Conv2d(Operator):
         size = output_size((height, width), kernel, self.stride, self.padding, self.dilation)
         scale = constants["weight_scale"]
         parameters = mode(self.requantize).parameters(x.scale, scale, self.output.scale)
-        if parameters.shape != (scale.size, 2):
+        if parameters.shape[0] != scale.size or parameters.shape[1] not in (2, 3):
             raise GraphError("the requantisation parameters have a wrong shape")
         out_channels = weight.shape[0]
         out_shape = (batch, out_channels, *(size if len(shape) == 4 else size[1:]))
@@ -91,17 +94,24 @@ class Conv2d(Operator):
                 f"{channels} input channels"
             )
         wanted = {"weight_scale": "float32", "bias": "int32", "weight_zero_point": "int32"}
-        for role, dtype in wanted.items():
+        for role, dtype in {**wanted, "float_bias": "float32"}.items():
             array = constants.get(role)
             if array is None and role != "weight_scale":
                 continue
             if array is None or array.dtype != dtype or array.ndim != 1:
                 raise GraphError(f"{role} is {dtype} of one dimension")
-            if array.size not in ((out_channels,) if role == "bias" else (1, out_channels)):
+            if array.size not in ((out_channels,) if "bias" in role else (1, out_channels)):
                 raise GraphError(f"{role} has {array.size} values for {out_channels} channels")
         scale = constants["weight_scale"]
         if not (np.isfinite(scale).all() and (scale >= 0).all()):
             raise GraphError("weight_scale holds a negative or infinite value or a NaN")
+        self._verify_float_bias(constants.get("float_bias"))
+
+    def _verify_float_bias(self, float_bias: Array | None) -> None:
+        if float_bias is not None and self.requantize != "executorch":
+            raise GraphError(f"float_bias needs requantize executorch, got {self.requantize!r}")
+        if float_bias is not None and not np.isfinite(float_bias).all():
+            raise GraphError("float_bias holds an infinite value or a NaN")
 
     def geometry(self, node: BoundNode) -> Geometry:
         """Every number of this convolution."""
@@ -139,7 +149,7 @@ class Conv2d(Operator):
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """The union of what the algorithms offer."""
         geometry = self.geometry(node)
-        found = [module.candidates(geometry, gpu) for module in ALGORITHMS.values()]
+        found = [module.candidates(geometry, gpu) for module in MODULES]
         return Options(
             tuple(candidate for options in found for candidate in options.eligible),
             tuple(rejected for options in found for rejected in options.rejected),

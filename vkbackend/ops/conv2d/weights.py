@@ -12,7 +12,8 @@ from vkbackend.graph import Array
 from vkbackend.ops.base import Candidate, ceil_div
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.reference import centred_weight
-from vkbackend.quant.requantize import mode
+from vkbackend.quant.requantize import channel_words, mode
+from vkbackend.quant.requantize_executorch import with_bias
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -34,15 +35,17 @@ def parts(constants: Mapping[str, Array]) -> list[Int8]:
 
 
 def mode_parameters(geometry: Geometry, constants: Mapping[str, Array]) -> Int32:
-    """int32 [oc, 2]: the requantisation mode's parameters of every output channel."""
+    """int32 [oc, 2 or 3]: the requantisation mode's parameters of every output channel."""
     scales = np.broadcast_to(constants["weight_scale"], (geometry.out_channels,))
-    return mode(geometry.requantize).parameters(geometry.x.scale, scales, geometry.y.scale)
+    words = mode(geometry.requantize).parameters(geometry.x.scale, scales, geometry.y.scale)
+    bias = constants.get("float_bias")
+    return words if bias is None else with_bias(words, bias)
 
 
 def channel_parameters(
     geometry: Geometry, constants: Mapping[str, Array], choice: Candidate
 ) -> Int32:
-    """int32 [padded channels * 4]: folded bias, two parameters, 0; the last channels are zero.
+    """int32 [padded channels * 4]: folded bias and parameters; the last channels are zero.
 
     The bias takes in - x_zero_point * sum(w), with the zero point as the kernel's dot product
     sees activations (shifted by 128 in the mixed form).
@@ -54,8 +57,7 @@ def channel_parameters(
         bias = bias + constants["bias"]
     tile_channels = 4 * choice.tile[1]
     table = np.zeros((ceil_div(geometry.out_channels, tile_channels) * tile_channels, 4), np.int32)
-    table[: geometry.out_channels, 0] = bias.astype(np.int32)
-    table[: geometry.out_channels, 1:3] = mode_parameters(geometry, constants)
+    table[: geometry.out_channels] = channel_words(bias, mode_parameters(geometry, constants))
     return table.reshape(-1)
 
 
@@ -94,6 +96,27 @@ def _place(
         block = weight[begin:end].transpose(2, 1, 0)
         columns = slice(begin - tile * tile_channels, end - tile * tile_channels)
         dense[tile, :, lane : lane + g.group_in_channels, columns] = block
+
+
+def pack_rows(
+    geometry: Geometry, constants: Mapping[str, Array], tile_words: int, chunk_bytes: int
+) -> Int32:
+    """Rows [output channel][part][tap][input channel] of bytes, for a plain matrix product.
+
+    Channels of a tap fill whole 16 bytes, rows whole chunks, output channels whole tiles.
+    """
+    g = geometry
+    block_words = g.block_words(tile_words)
+    vectors = ceil_div(block_words, 4)
+    tiles = ceil_div(g.out_words, tile_words)
+    dense = np.zeros((tiles, g.weight_parts, g.taps, 16 * vectors, 4 * tile_words), np.int8)
+    for part, weight in enumerate(parts(constants)):
+        taps_last = weight.reshape(g.out_channels, g.group_in_channels, g.taps)
+        for group in range(g.groups):
+            _place(dense[:, part], g, taps_last, group, tile_words, block_words)
+    rows = np.moveaxis(dense, 4, 1).reshape(tiles * 4 * tile_words, -1)
+    padding = -rows.shape[1] % chunk_bytes
+    return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, padding)))).reshape(-1).view(np.int32)
 
 
 def pack_depthwise(geometry: Geometry, constants: Mapping[str, Array], choice: Candidate) -> Int32:

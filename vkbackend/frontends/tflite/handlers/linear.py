@@ -11,7 +11,7 @@ from vkbackend.frontends.tflite.scope import RefusedError, Scope
 from vkbackend.frontends.tflite.views import View
 from vkbackend.frontends.tflite.weights import Weight, bias_of, weight_of
 from vkbackend.frontends.tflite.window import clamp_of
-from vkbackend.graph import Array
+from vkbackend.graph import Array, Quantization
 from vkbackend.layouts import dims_of
 from vkbackend.ops.conv2d import Conv2d
 from vkbackend.ops.linear import Linear
@@ -21,28 +21,82 @@ MODE = "fixed_single"
 
 
 def fully_connected(scope: Scope, node: TfliteOperator) -> None:
-    """Rows of as many elements as the weights take; the output's shape does not matter to them."""
+    """Rows of as many elements as the weights take, whatever the input's shape."""
     if node.integer("weights_format"):
         raise RefusedError("shuffled weights are not supported")
     x = scope.tensor(node, 0)
     weight = weight_of(scope, node, 1, axis=0, x_dtype=x.dtype, rank=2)
     out_channels, channels = weight.array.shape
-    rows, rest = divmod(math.prod(x.shape), channels)
-    if rest:
+    if math.prod(x.shape) % channels:
         raise RefusedError(f"weights {list(weight.array.shape)} do not fit the input {x}")
+    output = scope.quantization(scope.output(node))
+    if output.dtype != x.dtype:
+        raise RefusedError(f"the input is {x.dtype}, the output {output.dtype}")
     view = scope.view(node, 0)
-    source = scope.builder.types[view.source]
-    n, c, h, w = dims_of(source.shape)
+    batch, depth, height, width = dims_of(scope.builder.types[view.source].shape)
+    whole = view.in_order and math.prod(x.shape) == batch * depth * height * width
     bias = bias_of(scope, node, 2, out_channels)
-    whole = view.in_order and math.prod(x.shape) == n * c * h * w
-    if whole and rows == n:
-        _flattened(scope, node, view, weight, bias)
-    elif whole and c == channels and len(source.shape) == 4:
-        _per_pixel(scope, node, view, weight, bias)
+    if whole and depth * height * width == channels:
+        _flattened(scope, node, view, weight, bias, output)
+    elif whole and depth == channels:
+        _per_pixel(scope, node, view, weight, bias, output)
     else:
-        if x.shape != (rows, channels):
-            view = View.whole(scope.stored(node, 0), x.shape) if not whole else view
-            view = View.whole(_as_rows(scope, node, view, (rows, channels)), (rows, channels))
-        else:
-            view = View.whole(scope.stored(node, 0), x.shape)
-        _flattened(scope, node, view, weight, bias)
+        _copied(scope, node, view, weight, bias, output)
+
+
+def _flattened(
+    scope: Scope,
+    node: TfliteOperator,
+    view: View,
+    weight: Weight,
+    bias: Array | None,
+    output: Quantization,
+) -> None:
+    """Rows are whole images: flattened as they lie, the weights' columns put in that order."""
+    batch, depth, height, width = dims_of(scope.builder.types[view.source].shape)
+    columns = weight.array.reshape(-1, height, width, depth).transpose(0, 3, 1, 2)
+    array = np.ascontiguousarray(columns).reshape(weight.array.shape)
+    source = view.source
+    if scope.builder.types[source].shape != (batch, depth * height * width):
+        source = scope.fresh(f"{view.source}.flat")
+        scope.append(f"{node.name}.flatten", Reshape((0, -1)), [view.source], source)
+    op = Linear(output, clamp_of(node, output), MODE)
+    made = batch, len(array)
+    scope.emit(node, op, [source], weight.constants(array, bias), shape=made)
+
+
+def _per_pixel(
+    scope: Scope,
+    node: TfliteOperator,
+    view: View,
+    weight: Weight,
+    bias: Array | None,
+    output: Quantization,
+) -> None:
+    """Rows are pixels: a convolution of 1x1."""
+    shape = scope.builder.types[view.source].shape
+    array = weight.array.reshape(*weight.array.shape, 1, 1)
+    op = Conv2d(output, clamp=clamp_of(node, output), requantize=MODE)
+    made = (shape[0], *shape[2:], len(array))
+    scope.emit(node, op, [view.source], weight.constants(array, bias), shape=made)
+
+
+def _copied(
+    scope: Scope,
+    node: TfliteOperator,
+    view: View,
+    weight: Weight,
+    bias: Array | None,
+    output: Quantization,
+) -> None:
+    """Rows lie across the tensor: they are put in order first."""
+    channels = weight.array.shape[1]
+    rows = math.prod(view.shape) // channels
+    name = f"{scope.tensor(node, 0).name}.rows"
+    ordered = scope.copy(f"{node.name}.rows", view, (rows, channels), "reshape", name)
+    op = Linear(output, clamp_of(node, output), MODE)
+    made = rows, len(weight.array)
+    scope.emit(node, op, [ordered], weight.constants(weight.array, bias), shape=made)
+
+
+HANDLERS = {"FULLY_CONNECTED": fully_connected}

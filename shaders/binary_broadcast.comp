@@ -1,0 +1,98 @@
+// A function of two int8 values whose tensors are broadcast to one shape: by a table of pairs, or
+// where enumeration has proved it equal by arithmetic, each step rounded to float32 on its own.
+// One invocation per word of four output channels.
+#version 450
+#pragma variants FORM table arithmetic
+#extension GL_GOOGLE_include_directive : require
+#include "prologue.glsl"
+#include "int8.glsl"
+#include "layout.glsl"
+
+layout(local_size_x = 64) in;
+layout(constant_id = 1) const int INPUT_A_LAYOUT = 0;
+layout(constant_id = 2) const int INPUT_B_LAYOUT = 0;
+layout(constant_id = 3) const int OUTPUT_LAYOUT = 0;
+layout(constant_id = 4) const bool SAME = false;  // one shape and layout: words match
+
+layout(set = 0, binding = 0) readonly buffer InputA { int a_words[]; };
+layout(set = 0, binding = 1) readonly buffer InputB { int b_words[]; };
+layout(set = 0, binding = 2) writeonly buffer Output { int output_words[]; };
+#ifdef FORM_TABLE
+layout(set = 0, binding = 3) readonly buffer Table { int table_words[]; };
+#else
+layout(constant_id = 5) const bool PRODUCT = false;  // else an affine form
+#endif
+
+layout(push_constant) uniform Parameters {
+    int a_n;
+    int a_c;
+    int a_h;
+    int a_w;
+    int b_n;
+    int b_c;
+    int b_h;
+    int b_w;
+    int batch;
+    int channels;
+    int height;
+    int width;
+    int word_count;
+#ifdef FORM_ARITHMETIC
+    int a_offset;  // what is subtracted from a stored value: its storage offset, or its zero point
+    int b_offset;
+    int output_storage_offset;
+    int low;
+    int high;
+    float a_scale;
+    float b_scale;
+    float offset;
+#endif
+};
+
+#ifdef FORM_TABLE
+int look_up(int a, int b) {
+    int index = 256 * (a + 128) + b + 128;
+    return table_words[index / 4] >> (8 * (index % 4));
+}
+
+int compute(ivec4 a, ivec4 b) {
+    return pack_int8(ivec4(look_up(a.x, b.x), look_up(a.y, b.y),
+                           look_up(a.z, b.z), look_up(a.w, b.w)));
+}
+#else
+int compute(ivec4 a, ivec4 b) {
+    vec4 value_a = vec4(a - a_offset);
+    vec4 value_b = vec4(b - b_offset);
+    precise vec4 first = PRODUCT ? value_a * value_b : value_a;
+    precise vec4 scaled = first * a_scale;
+    precise vec4 from_b = value_b * b_scale;
+    precise vec4 shifted = PRODUCT ? vec4(offset) : from_b + offset;
+    precise vec4 total = scaled + shifted;
+    ivec4 result = ivec4(clamp(roundEven(total), float(low), float(high)));
+    return pack_int8(result + output_storage_offset);
+}
+#endif
+
+// The four values that an operand of these dims has for a word of output channels.
+ivec4 lanes_of(int word, ivec4 dims) {
+    return dims.y == 1 && channels > 1 ? ivec4(bitfieldExtract(word, 0, 8)) : unpack_int8(word);
+}
+
+void main() {
+    int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
+    if (word >= word_count) return;
+    if (SAME) {
+        output_words[word] = compute(unpack_int8(a_words[word]), unpack_int8(b_words[word]));
+        return;
+    }
+    ivec4 dims = ivec4(batch, channels, height, width);
+    ivec4 at = layout_position(OUTPUT_LAYOUT, dims, 4 * word);
+    if (any(greaterThanEqual(at, dims))) return;
+    ivec4 a_dims = ivec4(a_n, a_c, a_h, a_w);
+    ivec4 b_dims = ivec4(b_n, b_c, b_h, b_w);
+    // An axis of size 1 is read at its only position.
+    int a_word = layout_address(INPUT_A_LAYOUT, a_dims, min(at, a_dims - 1)) / 4;
+    int b_word = layout_address(INPUT_B_LAYOUT, b_dims, min(at, b_dims - 1)) / 4;
+    output_words[word] = compute(lanes_of(a_words[a_word], a_dims),
+                                 lanes_of(b_words[b_word], b_dims));
+}

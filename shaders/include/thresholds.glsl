@@ -1,0 +1,15 @@
+// Quantising by thresholds made on the host: exact where a device's division is not.
+// The including shader declares `float thresholds[]`: rows of 256, the last of each never reached.
+#ifndef THRESHOLDS_GLSL
+#define THRESHOLDS_GLSL
+
+// The int8 storage of a value: -128 + the number of thresholds in the row that x reaches.
+int quantize_by_row(int row, float x) {
+    int reached = 0;
+    [[unroll]] for (int step = 128; step > 0; step /= 2) {
+        reached += thresholds[256 * row + reached + step - 1] <= x ? step : 0;
+    }
+    return reached - 128;
+}
+
+#endif

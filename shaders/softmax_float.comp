@@ -1,0 +1,123 @@
+// Softmax over the channels of one pixel per workgroup, float32: exp(x - greatest) by a table, the
+// sum in fixed point, where it is exact, and a division in integers, since a device's is not.
+// The twin of quant/executorch.py: softmax.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "prologue.glsl"
+#include "int8.glsl"
+#include "layout.glsl"
+
+layout(local_size_x = 64) in;
+layout(constant_id = 1) const int INPUT_LAYOUT = 0;
+layout(constant_id = 2) const int OUTPUT_LAYOUT = 0;
+layout(constant_id = 3) const bool QUANTIZES = false;
+
+layout(set = 0, binding = 0) readonly buffer Input { int input_words[]; };
+layout(set = 0, binding = 1) writeonly buffer Output { int output_words[]; };
+// By how far a value lies below the greatest: its exponential as float32, and in 2^-30.
+layout(set = 0, binding = 2) readonly buffer Exponentials { ivec2 exponentials[]; };
+layout(set = 0, binding = 3) readonly buffer Thresholds { float thresholds[]; };
+
+layout(push_constant) uniform Parameters {
+    int batch;
+    int channels;
+    int height;
+    int width;
+};
+
+shared int partial[64];
+shared ivec2 partial_sums[64];
+
+// a / b of two positive float32 numbers, a <= b, rounded to the nearest, halves to even.
+float divide(float a, float b) {
+    uint a_bits = floatBitsToUint(a);
+    uint b_bits = floatBitsToUint(b);
+    if (a_bits == 0u) return 0.0;
+    uint rest = a_bits & 0x7FFFFFu | 0x800000u;
+    uint divisor = b_bits & 0x7FFFFFu | 0x800000u;
+    int exponent = int(a_bits >> 23) - int(b_bits >> 23) + 127;
+    if (rest < divisor) {
+        rest <<= 1;
+        exponent--;
+    }
+    uint quotient = 0u;
+    for (int i = 0; i < 24; i++) {
+        bool fits = rest >= divisor;
+        rest = (fits ? rest - divisor : rest) << 1;
+        quotient = quotient << 1 | (fits ? 1u : 0u);
+    }
+    bool up = rest > divisor || (rest == divisor && (quotient & 1u) == 1u);
+    // A carry out of the fraction raises the exponent, as it should.
+    uint bits = (uint(exponent - 1) << 23) + quotient + (up ? 1u : 0u);
+    return exponent < 1 ? 0.0 : uintBitsToFloat(bits);
+}
+
+int quantize(float x) {
+    int reached = 0;
+    [[unroll]] for (int size = 128; size > 0; size /= 2) {
+        reached += thresholds[reached + size - 1] <= x ? size : 0;
+    }
+    return reached - 128;
+}
+
+void main() {
+    int lane = int(gl_LocalInvocationID.x);
+    int pixel = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);
+    bool exists = pixel < batch * height * width;  // the same for the whole workgroup
+    int w = pixel % width;
+    int row = pixel / width;
+    int h = row % height;
+    int n = exists ? row / height : 0;
+    ivec4 dims = ivec4(batch, channels, height, width);
+    int words = (channels + 3) / 4;
+
+    int greatest = -128;
+    for (int word = lane; word < words; word += 64) {
+        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        for (int j = 0; j < min(4, channels - 4 * word); j++) greatest = max(greatest, x[j]);
+    }
+    partial[lane] = greatest;
+    for (int half_count = 32; half_count > 0; half_count /= 2) {
+        barrier();
+        if (lane < half_count) partial[lane] = max(partial[lane], partial[lane + half_count]);
+    }
+    barrier();
+    greatest = partial[0];
+
+    ivec2 sum = ivec2(0);
+    for (int word = lane; word < words; word += 64) {
+        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        for (int j = 0; j < min(4, channels - 4 * word); j++) {
+            int value = exponentials[greatest - x[j]].y;
+            sum += ivec2(value >> 15, value & 0x7FFF);
+        }
+    }
+    partial_sums[lane] = sum;
+    for (int half_count = 32; half_count > 0; half_count /= 2) {
+        barrier();
+        if (lane < half_count) partial_sums[lane] += partial_sums[lane + half_count];
+    }
+    barrier();
+    if (!exists) return;
+
+    precise float high = float(partial_sums[0].x) * (1.0 / 32768.0);
+    precise float low = float(partial_sums[0].y) * (1.0 / 1073741824.0);
+    precise float total = high + low;
+    for (int word = lane; word < words; word += 64) {
+        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        ivec4 lanes = ivec4(0);
+        for (int j = 0; j < min(4, channels - 4 * word); j++) {
+            float y = divide(intBitsToFloat(exponentials[greatest - x[j]].x), total);
+            if (QUANTIZES) {
+                lanes[j] = quantize(y);
+            } else {
+                ivec4 at = ivec4(n, 4 * word + j, h, w);
+                output_words[layout_address(OUTPUT_LAYOUT, dims, at)] = floatBitsToInt(y);
+            }
+        }
+        if (QUANTIZES) {
+            output_words[channel_word_address(OUTPUT_LAYOUT, dims, n, word, h, w)] =
+                pack_int8(lanes);
+        }
+    }
+}

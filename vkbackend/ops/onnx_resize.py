@@ -1,0 +1,178 @@
+"""onnx_resize: nearest and bilinear resizing by ONNX's rules, for inputs of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vkbackend.errors import GraphError
+from vkbackend.gpu import GpuInfo
+from vkbackend.graph import Array, BoundNode, Quantization, TensorType
+from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.ops.base import (
+    Candidate,
+    Dispatch,
+    Operator,
+    Options,
+    Rejected,
+    Work,
+    input_ref,
+    linear_grid,
+    output_ref,
+    range_problem,
+    weights_ref,
+)
+from vkbackend.ops.conv2d.geometry import Pair, image_of
+from vkbackend.ops.resize import ONE, Resize
+from vkbackend.quant import affine, onnxruntime_resize
+from vkbackend.quant.onnxruntime_resize import COORDINATES, NEAREST
+
+Int32 = onnxruntime_resize.Int32
+
+
+@dataclass(frozen=True)
+class OnnxResize(Operator):
+    """Resizes height and width by `scales`, or to `sizes` where they are given.
+
+    `coordinate` names the rule of quant.onnxruntime_resize. With `rounding`, one of its rules for
+    the nearest position, values and quantisation are kept; with None the mode is linear, and
+    `output` is the quantisation of the result.
+    """
+
+    kind: ClassVar[str] = "onnx_resize"
+
+    coordinate: str
+    scales: tuple[float, float] = (1.0, 1.0)
+    sizes: Pair | None = None
+    rounding: str | None = None
+    output: Quantization | None = None
+
+    def infer(
+        self, inputs: Sequence[TensorType], constants: Mapping[str, Array]
+    ) -> Sequence[TensorType]:
+        """Resized shape; GraphError on unknown rules and sizes that cannot be."""
+        shape, quantization = image_of(inputs[0], "the input")
+        if len(shape) != 4:
+            raise GraphError(f"the input has shape (n, c, h, w), got {shape}")
+        if self.coordinate not in COORDINATES or self.rounding not in (None, *NEAREST):
+            raise GraphError(f"no rule {self.coordinate!r} with {self.rounding!r}")
+        if (self.rounding is None) == (self.output is None):
+            raise GraphError("linear resizing has an output quantisation, nearest has none")
+        if not all(np.isfinite(scale) and 0 < scale < 1e6 for scale in self.scales):
+            raise GraphError(f"scales {self.scales} are not positive numbers")
+        return [TensorType((*shape[:2], *self._sizes(shape[2:])), self.output or quantization)]
+
+    def _sizes(self, image: Sequence[int]) -> Pair:
+        if self.sizes is not None:
+            return self.sizes
+        height, width = (
+            onnxruntime_resize.output_size(size, scale)
+            for size, scale in zip(image, self.scales, strict=True)
+        )
+        return height, width
+
+    def tables(self, node: BoundNode) -> tuple[Int32, Int32]:
+        """Rows and columns: int32 [output size, 4], weights in the form that the mode reads."""
+        in_sizes, out_sizes = node.inputs[0].shape[2:], node.outputs[0].shape[2:]
+        rows, columns = (
+            self._table(in_size, out_size, scale)
+            for in_size, out_size, scale in zip(in_sizes, out_sizes, self.scales, strict=True)
+        )
+        return rows, columns
+
+    def _table(self, in_size: int, out_size: int, scale: float) -> Int32:
+        if self.sizes is not None:
+            scale = float(np.float32(out_size) / np.float32(in_size))
+        if self.rounding is None:
+            return onnxruntime_resize.linear(in_size, out_size, scale, self.coordinate)
+        at = onnxruntime_resize.nearest(in_size, out_size, scale, self.coordinate, self.rounding)
+        return np.stack([at, at, np.full_like(at, ONE), np.zeros_like(at)], axis=1)
+
+    def _nearest(self, node: BoundNode) -> tuple[Resize, BoundNode]:
+        """The operator that takes tables, and the node as it sees it."""
+        op = Resize("nearest")
+        rows, columns = self.tables(node)
+        constants = {"rows": rows, "columns": columns}
+        names = node.input_names, node.output_names
+        types = node.inputs, node.outputs
+        return op, BoundNode(node.name, op, *names, *types, constants)
+
+    def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
+        """Gathers; for linear mode the four products in ONNX Runtime's order."""
+        rows, columns = self.tables(node)
+        if self.output is None:
+            return [np.ascontiguousarray(inputs[0][:, :, rows[:, 0]][:, :, :, columns[:, 0]])]
+        real = affine.dequantize(inputs[0], node.inputs[0].quantized)
+        row_weights, column_weights = (
+            np.ascontiguousarray(table[:, 2:]).view(np.float32) for table in (rows, columns)
+        )
+        total = np.zeros(node.outputs[0].shape, np.float32)
+        for row in (0, 1):
+            for column in (0, 1):
+                weight = column_weights[:, column] * row_weights[:, row, None]
+                total += weight * real[:, :, rows[:, row]][:, :, :, columns[:, column]]
+        return [affine.quantize(total, self.output)]
+
+    def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
+        """Those of resize for nearest; any channel-packed layouts for linear."""
+        if self.output is None:
+            op, bound = self._nearest(node)
+            return op.candidates(bound, gpu)
+        found, problems = [], []
+        for source in CHANNEL_PACKED:
+            for target in CHANNEL_PACKED:
+                read = size_bytes(source, node.inputs[0].shape)
+                written = size_bytes(target, node.outputs[0].shape)
+                problem = range_problem(max(read, written), "the tensor", gpu)
+                if problem:
+                    problems.append(Rejected("bilinear", problem))
+                    continue
+                work = Work(0, 4 * written, written, invocations=written // 4)
+                found.append(Candidate("bilinear", (source,), target, work))
+        return Options(tuple(found), () if found else tuple(problems[:1]))
+
+    def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
+        """Rows, columns, and for linear mode the thresholds of the output."""
+        if self.output is None:
+            op, bound = self._nearest(node)
+            return op.pack_weights(bound, choice)
+        rows, columns = self.tables(node)
+        thresholds = np.append(affine.thresholds(self.output), np.float32(np.inf))
+        return {
+            "rows": rows.reshape(-1),
+            "columns": columns.reshape(-1),
+            "thresholds": thresholds.astype(np.float32),
+        }
+
+    def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
+        """One dispatch, one invocation per output word."""
+        if self.output is None:
+            op, bound = self._nearest(node)
+            return op.lower(bound, choice)
+        batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
+        _, _, out_height, out_width = dims_of(node.outputs[0].shape)
+        words = size_bytes(choice.output_layout, node.outputs[0].shape) // 4
+        push: dict[str, int | float] = {
+            "batch": batch,
+            "channels": channels,
+            "in_height": in_height,
+            "in_width": in_width,
+            "out_height": out_height,
+            "out_width": out_width,
+            "input_zero_point": node.inputs[0].quantized.stored_zero_point,
+            "input_scale": node.inputs[0].quantized.scale,
+            "word_count": words,
+        }
+        constants = {
+            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
+            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
+        }
+        bindings = {"Input": input_ref(), "Output": output_ref()}
+        bindings |= {role.capitalize(): weights_ref(role) for role in self._roles()}
+        return [Dispatch("onnx_resize", bindings, linear_grid(words), push, constants)]
+
+    def _roles(self) -> tuple[str, ...]:
+        return "rows", "columns", "thresholds"
