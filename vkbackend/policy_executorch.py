@@ -3,39 +3,44 @@
 Before export its layout pass gives inputs of pointwise convolutions 4W4C and leaves the others
 dynamic; on load two sweeps resolve what is dynamic. It asks whether the device's *name* contains
 mali or immortalis, the last convolution to read a tensor wins, and information flows one step.
+Only its own int8 operators take part: what runs between dequantise and quantise there (pooling,
+concatenation, multiplication ...) passes no layout on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import CONV2D, PLAIN
+from vkbackend.ops.binary import Binary
+from vkbackend.ops.clone import Clone
 from vkbackend.ops.conv2d import Conv2d
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.linear import Linear
+from vkbackend.ops.lookup import Lookup
+from vkbackend.ops.strided_copy import StridedCopy
 
 FALLBACK = "4C1W"
+# The functions of element-wise and copying nodes that stand for one of its own int8 operators.
+INT8_FUNCTIONS = ("add", "relu", "pixel_shuffle")
+TRANSPOSED = "conv2d_transposed"  # the copy that ends a transposed convolution
 
 
 def decide(graph: Graph, gpu: GpuInfo) -> tuple[dict[str, str], dict[str, str]]:
     """Algorithm per convolution and layout per quantised tensor, as ExecuTorch would have them."""
     nodes = graph.bound_nodes()
     is_mali = any(word in gpu.name.lower() for word in ("mali", "immortalis"))
-    layouts = _exported_layouts(graph, nodes)
-    algorithms = {}
+    convolutions = _convolutions(nodes)
+    layouts = _exported_layouts(graph, nodes, convolutions)
+    algorithms = {node.name: "rows" for node in nodes if isinstance(node.op, Linear)}
     overrides: dict[str, str] = {}
-    for node in nodes:
-        if isinstance(node.op, Linear):
-            algorithms[node.name] = "rows"
-        if not isinstance(node.op, Conv2d):
-            continue
-        geometry = node.op.geometry(node)
-        algorithms[node.name] = algorithm(geometry, is_mali)
-        _override(node.input_names[0], algorithms[node.name], layouts, overrides)
+    for name, (tensor, geometry) in convolutions.items():
+        algorithms[name] = algorithm(geometry, is_mali)
+        _override(tensor, algorithms[name], layouts, overrides)
     layouts.update(overrides)
-    _spread(nodes, layouts)
+    _spread(nodes, convolutions, layouts)
     resolved = {
         name: FALLBACK if layout == CONV2D else layout
         for name, layout in layouts.items()
@@ -48,7 +53,7 @@ def algorithm(geometry: Geometry, is_mali: bool) -> str:
     """The algorithm of one convolution: `direct` is what ExecuTorch calls general."""
     if geometry.is_depthwise:
         return "depthwise"
-    if geometry.is_pointwise and geometry.stride == (1, 1):
+    if geometry.is_pointwise and geometry.stride == geometry.dilation == (1, 1):
         return "pointwise"
     if geometry.group_in_channels % 4:
         return "direct"
@@ -59,7 +64,23 @@ def algorithm(geometry: Geometry, is_mali: bool) -> str:
     return "im2col" if geometry.groups == 1 and deep else "direct"
 
 
-def _exported_layouts(graph: Graph, nodes: list[BoundNode]) -> dict[str, str]:
+def _convolutions(nodes: Iterable[BoundNode]) -> dict[str, tuple[str, Geometry]]:
+    """Input and geometry of every convolution that is not the first part of a transposed one."""
+    ends = {name for node in nodes if _ends_transposed(node) for name in node.input_names}
+    return {
+        node.name: (node.input_names[0], node.op.geometry(node))
+        for node in nodes
+        if isinstance(node.op, Conv2d) and node.output_names[0] not in ends
+    }
+
+
+def _ends_transposed(node: BoundNode) -> bool:
+    return isinstance(node.op, StridedCopy) and node.op.function == TRANSPOSED
+
+
+def _exported_layouts(
+    graph: Graph, nodes: Iterable[BoundNode], convolutions: Mapping[str, tuple[str, Geometry]]
+) -> dict[str, str]:
     """Serialised layouts: as the file has them; a dynamic tensor read first by a pointwise
     convolution is 4W4C, which that convolution alone accepts.
     """
@@ -72,9 +93,9 @@ def _exported_layouts(graph: Graph, nodes: list[BoundNode]) -> dict[str, str]:
             if name not in layouts or name in decided:
                 continue
             decided.add(name)
-            if not isinstance(node.op, Conv2d) or layouts[name] != CONV2D:
+            if node.name not in convolutions or layouts[name] != CONV2D:
                 continue
-            if algorithm(node.op.geometry(node), is_mali=False) == "pointwise":
+            if algorithm(convolutions[node.name][1], is_mali=False) == "pointwise":
                 layouts[name] = "4W4C"
     return layouts
 
@@ -91,13 +112,33 @@ def _override(
         overrides[tensor] = "4C" if chosen == "im2col" else FALLBACK
 
 
-def _spread(nodes: list[BoundNode], layouts: dict[str, str]) -> None:
+def _spread(
+    nodes: Iterable[BoundNode],
+    convolutions: Mapping[str, tuple[str, Geometry]],
+    layouts: dict[str, str],
+) -> None:
     """Pass 2: one sweep; what is still dynamic takes the first concrete layout of its node."""
+    started: dict[str, tuple[str, ...]] = {}
     for node in nodes:
-        names = [name for name in (*node.input_names, *node.output_names) if name in layouts]
+        tensors = (*node.input_names, *node.output_names)
+        if isinstance(node.op, Conv2d) and node.name not in convolutions:
+            started[node.output_names[0]] = node.input_names
+            continue
+        if _ends_transposed(node):
+            tensors = (*started.get(node.input_names[0], ()), *node.output_names)
+        elif not _takes_part(node):
+            continue
+        names = [name for name in tensors if name in layouts]
         concrete = [layouts[name] for name in names if layouts[name] not in (CONV2D, *PLAIN)]
         if not concrete:
             continue
         for name in names:
             if layouts[name] == CONV2D:
                 layouts[name] = concrete[0]
+
+
+def _takes_part(node: BoundNode) -> bool:
+    """Whether the node is one of ExecuTorch's int8 operators, which see each other's layouts."""
+    if isinstance(node.op, Binary | Lookup | StridedCopy):
+        return node.op.function in INT8_FUNCTIONS
+    return isinstance(node.op, Conv2d | Linear | Clone)

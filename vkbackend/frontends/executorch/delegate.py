@@ -110,7 +110,8 @@ class _Constants:
                 f"is {length}, its data has {len(data.data)} bytes and its tensor needs {wanted}",
             )
         array = np.frombuffer(data.data, np.dtype(dtype).newbyteorder("<"), total(shape))
-        return array.astype(dtype).reshape(shape)
+        found: Array = array.astype(dtype).reshape(shape)
+        return found
 
 
 def _ids(table: Table, field: str, dtype: str, count: int) -> Ids:
@@ -136,10 +137,10 @@ def _operator(table: Table, values: tuple[Value, ...]) -> tuple[str, Ids, Ids]:
 
 
 def _value(table: Table, constants: _Constants, count: int) -> Value:
-    kind = table.number("value_type", "Uint8")
+    kind = int(table.number("value_type", "Uint8"))
     if not 0 < kind < len(_READERS):
         raise table.wrong("value_type", f"is {kind}, of no known type")
-    name, fields, read = _READERS[kind]
+    name, fields, read_value = _READERS[kind]
     inner = table.table("value", fields)
     if inner is None:
         raise table.wrong("value", f"is missing, a {name} is announced")
@@ -147,11 +148,11 @@ def _value(table: Table, constants: _Constants, count: int) -> Value:
         return _tensor(inner, constants)
     if name == "ValueList":
         return Members(_ids(inner, "items", "int32", count))
-    return read(inner)
+    return read_value(inner)
 
 
 def _tensor(table: Table, constants: _Constants) -> Tensor:
-    kind = table.number("datatype", "Int8")
+    kind = int(table.number("datatype", "Int8"))
     if not 0 <= kind < len(DTYPES):
         raise table.wrong("datatype", f"is {kind}, of no known type")
     shape = table.integers("dims", "uint32")

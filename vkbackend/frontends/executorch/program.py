@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from vkbackend.errors import FormatError, InputError
 from vkbackend.frontends.executorch.delegate import Delegate, is_delegate, read_delegate
+from vkbackend.frontends.executorch.evalues import Constants, read_values
 from vkbackend.frontends.executorch.flat import Blob, Table
 from vkbackend.frontends.executorch.records import (
     Bind,
@@ -20,15 +19,13 @@ from vkbackend.frontends.executorch.records import (
     Space,
     Step,
     Tensor,
-    Value,
 )
 from vkbackend.frontends.executorch.segments import NAMED_DATA, SEGMENT, NamedData, Segments
-from vkbackend.graph import MAX_ELEMENTS, Array
-from vkbackend.ops.base import total
 
 IDENTIFIER = b"ET12"
 HEADER_MAGIC = b"eh00"
 BACKEND = "VulkanBackend"
+FOREIGN = "delegate "  # how the name of a call of another backend's delegate begins
 
 PROGRAM = (
     "version",
@@ -56,33 +53,6 @@ OPERATOR = ("name", "overload")
 DELEGATE = ("id", "processed")
 REFERENCE = ("location", "index")
 INLINE_DATA = ("data",)
-EVALUE = ("val_type", "val")
-TENSOR = (
-    "scalar_type",
-    "storage_offset",
-    "sizes",
-    "dim_order",
-    "requires_grad",
-    "data_buffer_idx",
-    "allocation_info",
-    "layout",
-    "shape_dynamism",
-    "extra_tensor_info",
-)
-ALLOCATION = ("memory_id", "memory_offset_low", "memory_offset_high")
-EXTRA = ("mutable_data_segments_idx", "fully_qualified_name", "location")
-OFFSETS = ("segment_index", "offsets")
-DTYPES = {
-    0: "uint8",
-    1: "int8",
-    2: "int16",
-    3: "int32",
-    4: "int64",
-    5: "float16",
-    6: "float32",
-    7: "float64",
-    11: "bool",
-}
 
 
 def read(blob: Blob, files: Sequence[Path], method: str | None) -> Program:
@@ -140,9 +110,9 @@ class _Reader:
         self._segments = segments
         self._named = named
         self._delegates: dict[int, Delegate | str] = {}
-        values = plan.tables("values", EVALUE)
+        values = read_values(plan, Constants(root, segments, named))
         self._count = len(values)
-        self._space = Space("instruction ", "p", tuple(self._value(table) for table in values))
+        self._space = Space("instruction", "p", values)
         self._steps: list[Step] = []
         self._calls = 0
 
@@ -226,7 +196,7 @@ class _Reader:
         delegate = self._delegate(table, number)
         arguments = self._ids(table, "args")
         if isinstance(delegate, str):
-            self._steps.append(Call(self._space, index, f"delegate {delegate}", arguments, ()))
+            self._steps.append(Call(self._space, index, f"{FOREIGN}{delegate}", arguments, ()))
             return
         wanted = len(delegate.inputs) + len(delegate.outputs)
         if len(arguments) != wanted:
@@ -274,87 +244,10 @@ class _Reader:
         return self._delegates[number]
 
     def _processed(self, reference: Table) -> Blob:
-        index = reference.number("index", "Uint32")
+        index = int(reference.number("index", "Uint32"))
         if reference.number("location", "Int8") == 1:
             return self._segments.read(index, reference, "index")
         inline = self._root.tables("backend_delegate_data", INLINE_DATA)
         if index >= len(inline):
             raise reference.wrong("index", f"is {index}, {len(inline)} blobs exist")
         return inline[index].data("data")
-
-    # -- values ----------------------------------------------------------------------------------
-
-    def _value(self, table: Table) -> Value:
-        kind = table.number("val_type", "Uint8")
-        if kind in (0, 1):
-            return None
-        if kind not in _FIELDS:
-            raise table.wrong("val_type", f"is {kind}, of no known type")
-        inner = table.table("val", TENSOR if kind == 5 else ("value",))
-        if inner is None:
-            raise table.wrong("val", "is missing")
-        if kind == 5:
-            return self._tensor(inner)
-        if kind in (10, 11):
-            return Members(tuple(max(n, 0) for n in self._members(inner)))
-        return _FIELDS[kind](inner)
-
-    def _members(self, table: Table) -> Ids:
-        ids = table.integers("value", "int32")
-        if any(number >= self._count for number in ids):
-            raise table.wrong("items", f"are {list(ids)}, {self._count} values exist")
-        return ids
-
-    def _tensor(self, table: Table) -> Tensor:
-        kind = table.number("scalar_type", "Int8")
-        if kind not in DTYPES:
-            return Tensor(f"scalar type {kind}", table.integers("sizes", "int32"))
-        dtype, shape = DTYPES[kind], table.integers("sizes", "int32")
-        if any(size < 0 for size in shape) or total(shape) > MAX_ELEMENTS or len(shape) > 64:
-            raise table.wrong("sizes", f"are {list(shape)}")
-        memory = None
-        allocation = table.table("allocation_info", ALLOCATION)
-        if allocation is not None:
-            low, high = (allocation.number(field, "Uint32") for field in ALLOCATION[1:])
-            memory = allocation.number("memory_id", "Uint32"), low + (high << 32)
-        data = None if allocation is not None else self._constant(table, dtype, shape)
-        return Tensor(dtype, shape, None, data, memory)
-
-    def _constant(self, table: Table, dtype: str, shape: Ids) -> Array | None:
-        """The data of a constant tensor, or None."""
-        extra = table.table("extra_tensor_info", EXTRA)
-        number = table.number("data_buffer_idx", "Uint32")
-        size = total(shape) * np.dtype(dtype).itemsize
-        if extra is not None and extra.number("location", "Int8") == 1:
-            data = self._named(extra.text("fully_qualified_name")).part(0, size, "data")
-        elif number:
-            data = self._constant_segment(table, number, size)
-        else:
-            return None
-        array = np.frombuffer(data.data, np.dtype(dtype).newbyteorder("<"), total(shape))
-        return array.astype(dtype).reshape(shape)
-
-    def _constant_segment(self, tensor: Table, number: int, size: int) -> Blob:
-        table = self._root.table("constant_segment", OFFSETS)
-        offsets = table.integers("offsets", "uint64") if table else ()
-        if table is None or number >= len(offsets):
-            raise tensor.wrong("data_buffer_idx", f"is {number}, {len(offsets)} constants exist")
-        segment = self._segments.read(
-            table.number("segment_index", "Uint32"), table, "segment_index"
-        )
-        return segment.part(offsets[number], size, f"constant {number}")
-
-
-# Scalars and lists by number in the union; 5, 10 and 11 are tensors and lists of them.
-_FIELDS: dict[int, Callable[[Table], Value]] = {
-    2: lambda table: int(table.number("value", "Int64")),
-    3: lambda table: bool(table.number("value", "Uint8")),
-    4: lambda table: float(table.number("value", "Float64")),
-    5: lambda table: None,
-    6: lambda table: table.text("value"),
-    7: lambda table: table.integers("value", "int64"),
-    8: lambda table: tuple(float(value) for value in table.numbers("value", "float64")),
-    9: lambda table: table.integers("value", "uint8"),
-    10: lambda table: None,
-    11: lambda table: None,
-}

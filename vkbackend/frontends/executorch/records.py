@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vkbackend.graph import Array, Shape
 
@@ -21,7 +21,7 @@ class Tensor:
     dtype: str
     shape: Shape
     layout: str | None = None
-    data: Array | None = None
+    data: Array | None = field(default=None, repr=False)
     memory: tuple[int, int] | None = None
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Space:
 
     where: str
     prefix: str
-    values: Sequence[Value]
+    values: Sequence[Value] = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,437 @@
+"""Float operators between dequantise and quantise, folded: the bits of the float32 definition."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.executorch_builder import Delegate, Number
+from vkbackend import fileformat, reference
+from vkbackend.errors import UnsupportedError
+from vkbackend.frontends.executorch import from_executorch
+from vkbackend.graph import Array, Graph, Quantization
+from vkbackend.quant import affine
+from vkbackend.resolve import resolve
+
+X = Quantization(0.043, 9)
+Y = Quantization(0.027, -21)
+Build = Callable[[Delegate, Number], Number]
+Real = Callable[[Array], Array]
+SHAPE = (2, 8, 6, 5)
+
+
+def activations(shape: tuple[int, ...] = SHAPE, seed: int = 1) -> Array:
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+
+
+def real(values: Array, of: Quantization = X) -> Array:
+    return affine.dequantize(values, of)
+
+
+def quantized(values: Array, to: Quantization = Y) -> Array:
+    return affine.quantize(np.asarray(values, np.float32), to, reciprocal=True)
+
+
+def call(op: str, *arguments: object, shape: tuple[int, ...] = SHAPE) -> Build:
+    """One float operator whose first argument is the value before it."""
+    return lambda delegate, value: delegate.call(
+        f"aten.{op}", value, *arguments, out=delegate.tensor(shape, "float32")
+    )
+
+
+def chain(*builds: Build) -> Build:
+    """Operators one after another."""
+
+    def build(delegate: Delegate, value: Number) -> Number:
+        for each in builds:
+            value = each(delegate, value)
+        return value
+
+    return build
+
+
+def converted(delegate: Delegate, *outputs: Number) -> Graph:
+    for output in outputs:
+        delegate.result(output)
+    graph = from_executorch(delegate.blob())
+    resolve(graph, "mali_g610")
+    return graph
+
+
+def island(build: Build, shape: tuple[int, ...], output: Quantization | None = Y) -> Graph:
+    """int8 -> float -> int8, or float where there is no output quantisation."""
+    delegate = Delegate()
+    source = Number(delegate.input(SHAPE, "int8"))
+    value = build(delegate, delegate.dequantize(source, SHAPE, X))
+    return converted(delegate, delegate.quantize(value, shape, output) if output else value)
+
+
+def clipped(low: float, high: float) -> Real:
+    return lambda x: np.clip(x, np.float32(low), np.float32(high))
+
+
+def hardswish(x: Array) -> Array:
+    return x * np.clip(x + np.float32(3), 0, 6) / np.float32(6)
+
+
+def sigmoid(x: Array) -> Array:
+    return (1 / (1 + np.exp(-x.astype(np.float64)))).astype(np.float32)
+
+
+def constant(value: float) -> Build:
+    """add, as hard-sigmoid is written, of a constant that is prepacked first."""
+
+    def build(delegate: Delegate, source: Number) -> Number:
+        array = Number(delegate.constant(np.array([value], np.float32)))
+        ready = delegate.call("et_vk.prepack.default", array, out=delegate.tensor((1,), "float32"))
+        made = delegate.tensor(SHAPE, "float32")
+        return delegate.call("aten.add.Tensor", source, ready, 1, out=made)
+
+    return build
+
+
+ELEMENTWISE: dict[str, tuple[Build, Real]] = {
+    "hardtanh": (call("hardtanh.default", 0.0, 6.0), clipped(0, 6)),
+    "hardtanh_defaults": (call("hardtanh.default"), clipped(-1, 1)),
+    "clamp": (call("clamp.default", -1.5, None), clipped(-1.5, np.inf)),
+    "relu": (call("relu.default"), clipped(0, np.inf)),
+    "hardswish": (call("hardswish.default"), hardswish),
+    "sigmoid": (call("sigmoid.default"), sigmoid),
+    "tanh": (call("tanh.default"), lambda x: np.tanh(x.astype(np.float64)).astype(np.float32)),
+    "leaky_relu": (
+        call("leaky_relu.default", 0.1),
+        lambda x: np.where(x > 0, x, x * np.float32(0.1)),
+    ),
+    "times_number": (call("mul.Tensor", 0.37), lambda x: x * np.float32(0.37)),
+    "over_number": (call("div.Tensor", 6.0), lambda x: x / np.float32(6)),
+    "minus_number": (call("sub.Tensor", 1.25, 2), lambda x: x - np.float32(2.5)),
+    "hardsigmoid": (
+        chain(constant(3.0), call("clamp.default", 0.0, 6.0), call("div.Tensor", 6.0)),
+        lambda x: np.clip(x + np.float32(3), 0, 6) / np.float32(6),
+    ),
+    "dim_order": (
+        lambda d, v: d.call(
+            "dim_order_ops._to_dim_order_copy.default",
+            *(v, None, None, None, None, False, [0, 1, 2, 3]),
+            out=d.tensor(SHAPE, "float32"),
+        ),
+        lambda x: x,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_an_element_wise_island_is_one_table(name: str) -> None:
+    build, function = ELEMENTWISE[name]
+    x = activations()
+    graph = island(build, SHAPE)
+    assert [node.op.kind for node in graph.nodes] == ["lookup", "clone"]
+    values = reference.run(graph, [x])
+    np.testing.assert_array_equal(values["out0"], quantized(function(real(x))))
+    as_float = island(build, SHAPE, None)
+    assert len(as_float.nodes) == 1
+    np.testing.assert_array_equal(reference.run(as_float, [x])["out0"], function(real(x)))
+
+
+def test_an_island_with_equal_sides_costs_nothing() -> None:
+    graph = island(lambda delegate, value: value, SHAPE, X)
+    plan = resolve(graph, "adreno_750")
+    aliases = [s.choice.candidate.alias for s in plan.steps if not s.is_relayout]
+    assert aliases == [True, True]
+    x = activations()
+    np.testing.assert_array_equal(reference.run(graph, [x])["out0"], x)
+
+
+@pytest.mark.parametrize("first", ["nothing", "hardswish"])
+def test_max_pool_of_any_function(first: str) -> None:
+    window = ([3, 2], [2, 2], [1, 0], [1, 1], False)
+
+    def pool(delegate: Delegate, value: Number) -> Number:
+        if first == "hardswish":
+            value = call("hardswish.default")(delegate, value)
+        outputs = delegate.tensor((2, 8, 3, 2), "float32"), delegate.tensor((2, 8, 3, 2), "int64")
+        return delegate.call("aten.max_pool2d_with_indices.default", value, *window, out=outputs)
+
+    x = activations()
+    before = hardswish(real(x)) if first == "hardswish" else real(x)
+    padded = np.pad(before, ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=-np.inf)
+    views = [padded[:, :, h : h + 5 : 2, w : w + 3 : 2] for h in range(3) for w in range(2)]
+    expected = np.max(views, axis=0)
+    found = reference.run(island(pool, (2, 8, 3, 2)), [x])["out0"]
+    np.testing.assert_array_equal(found, quantized(expected))
+    as_float = reference.run(island(pool, (2, 8, 3, 2), None), [x])["out0"]
+    np.testing.assert_array_equal(as_float, expected)
+
+
+def test_max_pool_with_ceil_mode() -> None:
+    pool = call("max_pool2d.default", [2, 2], [2, 2], [0, 0], [1, 1], True, shape=(2, 8, 3, 3))
+    x = activations()
+    padded = np.pad(real(x), ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=-np.inf)
+    expected = padded.reshape(2, 8, 3, 2, 3, 2).max(axis=(3, 5))
+    found = reference.run(island(pool, (2, 8, 3, 3)), [x])["out0"]
+    np.testing.assert_array_equal(found, quantized(expected))
+
+
+def test_average_pool() -> None:
+    for padding, shape in ((0, (2, 8, 3, 2)), (1, (2, 8, 4, 3))):
+        pool = call("avg_pool2d.default", [2, 3], [2, 2], [padding] * 2, shape=shape)
+        x = activations()
+        padded = np.pad(real(x).astype(np.float64), ((0, 0), (0, 0), *[(padding, padding)] * 2))
+        rows, columns = shape[2:]
+        views = [
+            padded[:, :, h : h + 2 * rows : 2, w : w + 2 * columns : 2]
+            for h in range(2)
+            for w in range(3)
+        ]
+        expected = np.mean([v[:, :, :rows, :columns] for v in views], axis=0).astype(np.float32)
+        found = reference.run(island(pool, shape), [x])["out0"]
+        np.testing.assert_array_equal(found, quantized(expected))
+        clamped = chain(pool, call("hardtanh.default", -0.5, 0.5, shape=shape))
+        found = reference.run(island(clamped, shape), [x])["out0"]
+        np.testing.assert_array_equal(found, quantized(np.clip(expected, -0.5, 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("axes", "keep", "shape"),
+    [
+        ([-1, -2], True, (2, 8, 1, 1)),
+        ([2, 3], False, (2, 8)),
+        ([1], True, (2, 1, 6, 5)),
+        ([3], False, (2, 8, 6)),
+        ([], False, ()),
+        ([0, 2], True, (1, 8, 1, 5)),
+    ],
+)
+@pytest.mark.parametrize("function", ["nothing", "hardswish", "relu_behind"])
+def test_mean(function: str, axes: list[int], keep: bool, shape: tuple[int, ...]) -> None:
+    def build(delegate: Delegate, value: Number) -> Number:
+        if function == "hardswish":
+            value = call("hardswish.default")(delegate, value)
+        value = call("mean.dim", axes, keep, None, shape=shape)(delegate, value)
+        return call("relu.default", shape=shape)(delegate, value) if "relu" in function else value
+
+    x = activations()
+    before = hardswish(real(x)) if function == "hardswish" else real(x)
+    over = tuple(axes) or None
+    expected = before.astype(np.float64).mean(axis=over, keepdims=keep).astype(np.float32)
+    if function == "relu_behind":
+        expected = np.maximum(expected, 0)
+    fine = Quantization(0.0031, -3)
+    graph = island(build, shape, fine)
+    np.testing.assert_array_equal(reference.run(graph, [x])["out0"], quantized(expected, fine))
+    if function != "relu_behind":
+        as_float = reference.run(island(build, shape, None), [x])["out0"]
+        np.testing.assert_allclose(as_float, expected, rtol=3e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("quantize", [True, False])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_softmax(axis: int, quantize: bool) -> None:
+    x = activations()
+    to = Quantization(1 / 256, -128)
+    graph = island(call("_softmax.default", axis, False), SHAPE, to if quantize else None)
+    exact = np.exp(real(x).astype(np.float64))
+    exact /= exact.sum(axis=axis, keepdims=True)
+    found = reference.run(graph, [x])["out0"]
+    if quantize:
+        np.testing.assert_array_equal(found, quantized(exact, to))
+    else:
+        np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
+def two_inputs(
+    build: Callable[[Delegate, Number, Number], Number],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    output: tuple[int, ...],
+) -> Graph:
+    delegate = Delegate()
+    ends = [Number(delegate.input(shape, "int8")) for shape in shapes]
+    types = (X, Quantization(0.019, 4))
+    floats = [delegate.dequantize(*each) for each in zip(ends, shapes, types, strict=True)]
+    value = build(delegate, floats[0], floats[1])
+    return converted(delegate, delegate.quantize(value, output, Y))
+
+
+def test_squeeze_and_excite_multiplies_with_a_broadcast() -> None:
+    x, s = activations(), activations((2, 8, 1, 1), seed=2)
+
+    def build(delegate: Delegate, a: Number, b: Number) -> Number:
+        swish = call("hardswish.default")(delegate, a)
+        gate = call("sigmoid.default", shape=s.shape)(delegate, b)
+        return delegate.call("aten.mul.Tensor", swish, gate, out=delegate.tensor(SHAPE, "float32"))
+
+    graph = two_inputs(build, (SHAPE, s.shape), SHAPE)
+    expected = hardswish(real(x)) * sigmoid(real(s, Quantization(0.019, 4)))
+    np.testing.assert_array_equal(reference.run(graph, [x, s])["out0"], quantized(expected))
+
+
+def test_silu_is_a_function_of_one_tensor() -> None:
+    def build(delegate: Delegate, value: Number) -> Number:
+        gate = call("sigmoid.default")(delegate, value)
+        return delegate.call("aten.mul.Tensor", value, gate, out=delegate.tensor(SHAPE, "float32"))
+
+    x = activations()
+    graph = island(build, SHAPE)
+    assert [node.op.kind for node in graph.nodes] == ["lookup", "clone"]
+    expected = real(x) * sigmoid(real(x))
+    np.testing.assert_array_equal(reference.run(graph, [x])["out0"], quantized(expected))
+
+
+@pytest.mark.parametrize("same_scale", [True, False])
+def test_concatenation(same_scale: bool) -> None:
+    types = (X, X if same_scale else Quantization(0.019, 4))
+    shapes = ((2, 8, 6, 5), (2, 3, 6, 5))
+    delegate = Delegate()
+    ends = [Number(delegate.input(shape, "int8")) for shape in shapes]
+    floats = [delegate.dequantize(*each) for each in zip(ends, shapes, types, strict=True)]
+    made = delegate.tensor((2, 11, 6, 5), "float32")
+    value = delegate.call("aten.cat.default", floats, 1, out=made)
+    value = call("relu.default", shape=(2, 11, 6, 5))(delegate, value)
+    pooled = call("mean.dim", [2, 3], True, None, shape=(2, 11, 1, 1))(delegate, value)
+    outputs = (
+        delegate.quantize(value, (2, 11, 6, 5), Y),
+        delegate.quantize(pooled, (2, 11, 1, 1), Quantization(0.007, -100)),
+    )
+    graph = converted(delegate, *outputs)
+    arrays = [activations(shape, seed=i) for i, shape in enumerate(shapes)]
+    joined = np.concatenate([real(a, of) for a, of in zip(arrays, types, strict=True)], axis=1)
+    expected = np.maximum(joined, 0)
+    values = reference.run(graph, arrays)
+    np.testing.assert_array_equal(values["out0"], quantized(expected))
+    means = expected.astype(np.float64).mean(axis=(2, 3), keepdims=True)
+    np.testing.assert_array_equal(values["out1"], quantized(means, Quantization(0.007, -100)))
+
+
+MOVES: dict[str, tuple[Build, tuple[int, ...], Real]] = {
+    "view": (call("view_copy.default", [2, 240], shape=(2, 240)), (2, 240), lambda x: x),
+    "permute": (
+        call("permute_copy.default", [0, 2, 3, 1], shape=(2, 6, 5, 8)),
+        (2, 6, 5, 8),
+        lambda x: x.transpose(0, 2, 3, 1),
+    ),
+    "transpose": (
+        call("transpose_copy.int", -1, 1, shape=(2, 5, 6, 8)),
+        (2, 5, 6, 8),
+        lambda x: x.swapaxes(1, 3),
+    ),
+    "slice": (
+        call("slice_copy.Tensor", 2, 1, 2**63 - 1, 2, shape=(2, 8, 3, 5)),
+        (2, 8, 3, 5),
+        lambda x: x[:, :, 1::2],
+    ),
+    "select": (call("select_copy.int", 1, -3, shape=(2, 6, 5)), (2, 6, 5), lambda x: x[:, -3]),
+    "pad": (
+        call("constant_pad_nd.default", [1, 2, 0, 3], 0.0, shape=(2, 8, 9, 8)),
+        (2, 8, 9, 8),
+        lambda x: np.pad(x, ((0, 0), (0, 0), (0, 3), (1, 2))),
+    ),
+    "upsample_nearest": (
+        call("upsample_nearest2d.vec", [12, 15], None, shape=(2, 8, 12, 15)),
+        (2, 8, 12, 15),
+        lambda x: x.repeat(2, axis=2).repeat(3, axis=3),
+    ),
+    "pixel_shuffle": (
+        call("pixel_shuffle.default", 2, shape=(2, 2, 12, 10)),
+        (2, 2, 12, 10),
+        lambda x: x.reshape(2, 2, 2, 2, 6, 5).transpose(0, 1, 4, 2, 5, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moves_keep_every_bit(name: str) -> None:
+    build, shape, function = MOVES[name]
+    x = activations()
+    swish = chain(call("hardswish.default"), build)
+    expected = quantized(function(hardswish(real(x))).reshape(shape))
+    np.testing.assert_array_equal(reference.run(island(swish, shape), [x])["out0"], expected)
+    # Before the first quantise too: a float input of the network is moved once it is int8.
+    delegate = Delegate()
+    value = build(delegate, Number(delegate.input(SHAPE)))
+    graph = converted(delegate, delegate.quantize(value, shape, Y))
+    found = reference.run(graph, [real(x)])["out0"]
+    np.testing.assert_array_equal(found, quantized(function(real(x)).reshape(shape)))
+
+
+@pytest.mark.parametrize("sizes", [3, [2, 5, 1]])
+def test_split(sizes: int | list[int]) -> None:
+    parts = [3, 3, 2] if sizes == 3 else [2, 5, 1]
+    delegate = Delegate()
+    source = Number(delegate.input(SHAPE, "int8"))
+    value = delegate.dequantize(source, SHAPE, X)
+    shapes = [(2, part, 6, 5) for part in parts]
+    made = [delegate.tensor(shape, "float32") for shape in shapes]
+    op = "aten.split_copy.Tensor" if sizes == 3 else "aten.split_with_sizes_copy.default"
+    delegate.call(op, value, sizes, 1, out=made)
+    outputs = [
+        delegate.quantize(Number(each), shape, Y) for each, shape in zip(made, shapes, strict=True)
+    ]
+    x = activations()
+    values = reference.run(converted(delegate, *outputs), [x])
+    ends = np.cumsum([0, *parts])
+    for index, (begin, end) in enumerate(itertools.pairwise(ends)):
+        np.testing.assert_array_equal(values[f"out{index}"], quantized(real(x[:, begin:end])))
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_q8ta_pixel_shuffle_changes_the_scale(factor: int) -> None:
+    shape = (1, 2 * factor**2, 3, 5)
+    made = (1, 2, 3 * factor, 5 * factor)
+    x = activations(shape)
+    delegate = Delegate()
+    source = Number(delegate.input(shape, "int8"))
+    value = delegate.call(
+        "et_vk.q8ta_pixel_shuffle.default",
+        *(source, X.scale, X.zero_point, 1 / Y.scale, Y.zero_point, factor),
+        out=delegate.tensor(made),
+    )
+    found = reference.run(converted(delegate, value), [x])["out0"]
+    moved = x.reshape(1, 2, factor, factor, 3, 5).transpose(0, 1, 4, 2, 5, 3).reshape(made)
+    np.testing.assert_array_equal(found, quantized(real(moved)))
+
+
+def test_q8ta_relu() -> None:
+    delegate = Delegate()
+    source = Number(delegate.input(SHAPE, "int8"))
+    numbers = (X.scale, X.zero_point, Y.scale, Y.zero_point)
+    value = delegate.call("et_vk.q8ta_relu.default", source, *numbers, out=delegate.tensor(SHAPE))
+    x = activations()
+    found = reference.run(converted(delegate, value), [x])["out0"]
+    np.testing.assert_array_equal(found, quantized(np.maximum(real(x), 0)))
+
+
+def test_everything_that_is_not_supported_is_listed_at_once() -> None:
+    delegate = Delegate()
+    source = Number(delegate.input(SHAPE, "int8"))
+    first = delegate.dequantize(source, SHAPE, X)
+    odd = call("erf.default")(delegate, first)
+    behind = delegate.quantize(odd, SHAPE, Y)
+    window = call("avg_pool2d.default", [3, 3], [1, 1], [1, 1], False, False)(delegate, first)
+    delegate.result(behind)
+    delegate.result(delegate.quantize(window, SHAPE, Y))
+    with pytest.raises(UnsupportedError) as caught:
+        from_executorch(delegate.blob())
+    assert str(caught.value) == (
+        "the ExecuTorch program: 2 operators cannot be converted:\n"
+        "  chain[1] aten.erf.default: this operator is not supported\n"
+        "  chain[3] aten.avg_pool2d.default: count_include_pad=False with padding is not supported\n"
+        "To run the part before, cut the network there: outputs=['in0']"
+    )
+    cut = from_executorch(delegate.blob(), outputs=["in0"])
+    assert (list(cut.inputs), cut.outputs, cut.nodes) == (["in0"], ("in0",), ())
+
+
+def test_a_graph_of_islands_survives_its_file(tmp_path: Path) -> None:
+    graph = island(
+        chain(call("hardswish.default"), call("mean.dim", [2, 3], True, shape=(2, 8, 1, 1))),
+        (2, 8, 1, 1),
+    )
+    path = tmp_path / "net.vkb"
+    fileformat.save(graph, path)
+    x = activations()
+    again = reference.run(fileformat.read(path), [x])["out0"]
+    np.testing.assert_array_equal(again, reference.run(graph, [x])["out0"])
