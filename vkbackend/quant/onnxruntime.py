@@ -130,7 +130,7 @@ def add_table(a: Quantization, b: Quantization, y: Quantization) -> Array:
     from_b = fused_multiply_add(
         value_b, whole * np.float32(form.b_scale), whole * np.float32(form.offset)
     )
-    return _rounded(fused_multiply_add(value_a, whole * np.float32(form.a_scale), from_b), y)
+    return rounded(fused_multiply_add(value_a, whole * np.float32(form.a_scale), from_b), y)
 
 
 def add_constants(a: Quantization, b: Quantization, y: Quantization) -> Affine:
@@ -159,7 +159,7 @@ def multiply_table(a: Quantization, b: Quantization, y: Quantization) -> Array:
     product = ((value_a - a.zero_point) * (value_b - b.zero_point)).astype(np.float32)
     scale = np.float32(a.scale) * np.float32(b.scale) / np.float32(y.scale)
     with np.errstate(over="ignore"):
-        return _rounded(product * scale + np.float32(y.zero_point), y)
+        return rounded(product * scale + np.float32(y.zero_point), y)
 
 
 def float_pair_table(function: Pair, a: Quantization, b: Quantization, y: Quantization) -> Array:
@@ -169,7 +169,7 @@ def float_pair_table(function: Pair, a: Quantization, b: Quantization, y: Quanti
         return quantize(function(dequantize(value_a, a), dequantize(value_b, b)), y)
 
 
-def _rounded(values: Float32, y: Quantization) -> Array:
+def rounded(values: Float32, y: Quantization) -> Array:
     low, high = y.range
     return np.clip(np.rint(values), low, high).astype(y.dtype)
 
