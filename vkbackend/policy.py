@@ -86,6 +86,7 @@ def rule_for(target: str, candidate: Candidate) -> str:
 @dataclass(frozen=True)
 class Policy:
     """Filters over candidates. `layouts` fixes the layout in which a tensor is made;
+    `reads` the one in which a node's first input is read where it can;
     `excluded` are pairs of a node's name and an algorithm that its driver cannot compile.
     """
 
@@ -93,6 +94,7 @@ class Policy:
     force: tuple[Rule, ...] = ()
     algorithms: Mapping[str, str] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, str] = field(default_factory=dict)
     excluded: frozenset[tuple[str, str]] = frozenset()
 
     def admit(self, node: BoundNode, options: Options) -> tuple[Candidate, ...]:
@@ -111,7 +113,9 @@ class Policy:
             raise ResolveError(_refusal(node, rules, options))
         algorithm = self.algorithms.get(node.name)
         preferred = [c for c in allowed if algorithm in (None, c.algorithm)]
-        return tuple(preferred or allowed)
+        layout = self.reads.get(node.name)
+        reading = [c for c in preferred if layout in (None, *c.input_layouts[:1])]
+        return tuple(reading or preferred or allowed)
 
 
 def _refusal(node: BoundNode, rules: Sequence[Rule], options: Options) -> str:
@@ -145,6 +149,5 @@ def make_policy(name: str, graph: Graph, gpu: GpuInfo, force: str | Sequence[str
     if name == "executorch":
         from vkbackend.policy_executorch import decide
 
-        algorithms, layouts = decide(graph, gpu)
-        return Policy(name, rules, algorithms, layouts)
+        return Policy(name, rules, *decide(graph, gpu))
     return Policy(name, rules)

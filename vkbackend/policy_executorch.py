@@ -10,6 +10,7 @@ concatenation, multiplication ...) passes no layout on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import BoundNode, Graph
@@ -23,13 +24,22 @@ from vkbackend.ops.lookup import Lookup
 from vkbackend.ops.strided_copy import StridedCopy
 
 FALLBACK = "4C1W"
+POINTWISE_INPUT = "4W4C"  # the only layout that its pointwise kernel reads
 # The functions of element-wise and copying nodes that stand for one of its own int8 operators.
 INT8_FUNCTIONS = ("add", "relu", "pixel_shuffle")
 TRANSPOSED = "conv2d_transposed"  # the copy that ends a transposed convolution
 
 
-def decide(graph: Graph, gpu: GpuInfo) -> tuple[dict[str, str], dict[str, str]]:
-    """Algorithm per convolution and layout per quantised tensor, as ExecuTorch would have them."""
+class Decisions(NamedTuple):
+    """Algorithm per node, layout per quantised tensor, and the layout a convolution reads."""
+
+    algorithms: dict[str, str]
+    layouts: dict[str, str]
+    reads: dict[str, str]
+
+
+def decide(graph: Graph, gpu: GpuInfo) -> Decisions:
+    """What ExecuTorch would decide for this graph on this GPU."""
     nodes = graph.bound_nodes()
     is_mali = any(word in gpu.name.lower() for word in ("mali", "immortalis"))
     convolutions = _convolutions(nodes)
@@ -46,7 +56,14 @@ def decide(graph: Graph, gpu: GpuInfo) -> tuple[dict[str, str], dict[str, str]]:
         for name, layout in layouts.items()
         if layout not in PLAIN
     }
-    return algorithms, resolved
+    reads = {
+        node.name: POINTWISE_INPUT
+        if algorithms.get(node.name) == "pointwise"
+        else resolved[node.input_names[0]]
+        for node in nodes
+        if node.name in algorithms and node.input_names[0] in resolved
+    }
+    return Decisions(algorithms, resolved, reads)
 
 
 def algorithm(geometry: Geometry, is_mali: bool) -> str:

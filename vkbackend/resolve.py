@@ -88,7 +88,7 @@ def _price(nodes: Sequence[BoundNode], costs: Costs, policy: Policy) -> dict[str
                 cheapest[layouts] = price, candidate
         found = cheapest.values()
         priced[node.name] = Priced(node, offer, [c for _, c in found], [p for p, _ in found])
-    return _without_idle_layouts(priced)
+    return _without_idle_layouts(priced, set(policy.layouts.values()))
 
 
 def _offer(node: BoundNode, costs: Costs) -> Offer:
@@ -102,10 +102,13 @@ def _offer(node: BoundNode, costs: Costs) -> Offer:
     return Offer(options, prices, tuple(sorted(best.values(), key=lambda entry: entry[0])))
 
 
-def _without_idle_layouts(priced: dict[str, Priced]) -> dict[str, Priced]:
-    """Drops layouts that only nodes which take every layout offer: no plan is the worse for it."""
+def _without_idle_layouts(priced: dict[str, Priced], asked: set[str]) -> dict[str, Priced]:
+    """Drops layouts that only nodes which take every layout offer: no plan is the worse for it.
+
+    Those that a policy asks for stay.
+    """
     picky = {n: e for n, e in priced.items() if not _layouts_offered(e) >= set(PACKED)}
-    used = set().union(*map(_layouts_offered, picky.values())) or {PACKED[0]}
+    used = asked.union(*map(_layouts_offered, picky.values())) or {PACKED[0]}
     for name, entry in priced.items():
         if name in picky:
             continue

@@ -43,7 +43,7 @@ def test_every_int8_tensor_of_a_small_network_is_equal(name: str) -> None:
 @pytest.mark.parametrize("name", exports.NAMES)
 def test_the_executorch_policy_resolves_what_executorch_resolves(name: str, kind: str) -> None:
     graph, expected = exports.network(name), exports.resolved(name, kind)
-    algorithms, layouts = decide(graph, captured(exports.GPUS[kind]))
+    algorithms, layouts, _ = decide(graph, captured(exports.GPUS[kind]))
     assert {tensor: layouts[tensor] for tensor in expected["layouts"]} == expected["layouts"]
     dynamic = {tensor for tensor in expected["layouts"] if graph.layout_of(tensor) == CONV2D}
     assert dynamic == set(expected["layouts"])

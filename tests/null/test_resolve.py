@@ -189,6 +189,6 @@ def test_no_layout_is_plain_inside() -> None:
 def test_a_thousand_nodes_resolve_quickly() -> None:
     graph = residual(depth=330)
     assert len(graph.nodes) > 990
-    started = time.perf_counter()
+    started = time.process_time()
     resolve(graph, "mali_g610")
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0
