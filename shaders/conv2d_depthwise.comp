@@ -7,60 +7,75 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d.glsl"
+#include "conv2d_address.glsl"
 
 layout(constant_id = 3) const int TILE_PIXELS = 4;
 layout(constant_id = 5) const int WEIGHT_PARTS = 1;
 
-layout(set = 0, binding = 0) readonly buffer Input { int input_words[]; };
-layout(set = 0, binding = 1) writeonly buffer Output { int output_words[]; };
-layout(set = 0, binding = 2) readonly buffer Weights { int weight_words[]; };
-layout(set = 0, binding = 3) readonly buffer Channels { ivec4 channels[]; };
+layout(set = 0, binding = 0) restrict readonly buffer Input { int input_words[]; };
+layout(set = 0, binding = 1) restrict writeonly buffer Output { int output_words[]; };
+layout(set = 0, binding = 2) restrict readonly buffer Weights { int weight_words[]; };
+layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[]; };
 
-int tile_pixel(int p) {
-    return int(gl_WorkGroupID.x) * 64 * TILE_PIXELS + p * 64 + int(gl_LocalInvocationID.x);
-}
+Pixel pixels[TILE_PIXELS];
+ivec4 accumulators[TILE_PIXELS];
 
-int read_tap(Pixel pixel, int channel_word, int tap_h, int tap_w) {
-    int h = pixel.oh * stride_height - padding_top + tap_h * dilation_height;
-    int w = pixel.ow * stride_width - padding_left + tap_w * dilation_width;
-    bool inside = h >= 0 && h < in_height && w >= 0 && w < in_width;
-    int address = channel_word_address(INPUT_LAYOUT, input_dims(), pixel.n, channel_word, h, w);
+int read_tap(int p, int channel_word, ivec4 dims, ivec2 offset, int zero_word) {
+    int h = pixels[p].oh * stride_height + offset.x;
+    int w = pixels[p].ow * stride_width + offset.y;
+    bool inside = h >= 0 && h < dims.z && w >= 0 && w < dims.w;
+    int address = word_address(INPUT_LAYOUT, dims, pixels[p].n, channel_word, h, w);
     int word = input_words[inside ? address : 0];
-    return inside ? word : input_zero_word;
+    return inside ? word : zero_word;
 }
 
-void main() {
-    int channel_word = int(gl_WorkGroupID.y);
-    if (tile_pixel(0) >= pixel_count) return;
-    Pixel pixels[TILE_PIXELS];
-    ivec4 accumulators[TILE_PIXELS];
-    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-        pixels[p] = pixel_at(first_pixel + min(tile_pixel(p), pixel_count - 1));
-        accumulators[p] = ivec4(0);
-    }
-    int weight = channel_word * WEIGHT_PARTS * kernel_height * kernel_width;
+// Parameters are read before the loops: a CPU reads them again at each turn otherwise.
+void add_taps(int channel_word) {
+    ivec4 dims = input_dims();
+    ivec2 first = -ivec2(padding_top, padding_left);
+    ivec2 dilation = ivec2(dilation_height, dilation_width);
+    ivec2 kernel = ivec2(kernel_height, kernel_width);
+    int zero_word = input_zero_word;
+    int weight = channel_word * WEIGHT_PARTS * kernel.x * kernel.y;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
-        for (int tap_h = 0; tap_h < kernel_height; tap_h++) {
-            for (int tap_w = 0; tap_w < kernel_width; tap_w++) {
+        for (int tap_h = 0; tap_h < kernel.x; tap_h++) {
+            for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
                 ivec4 lanes = unpack_int8(weight_words[weight++]);
+                ivec2 offset = first + ivec2(tap_h, tap_w) * dilation;
                 [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-                    int word = read_tap(pixels[p], channel_word, tap_h, tap_w);
+                    int word = read_tap(p, channel_word, dims, offset, zero_word);
                     accumulators[p] += unpack_int8(word) * lanes;
                 }
             }
         }
     }
+}
+
+int requantized(ivec4 sums, int lane, ivec4 channel) {
+    return requantize(sums[lane] + channel.x, channel, output_zero_point, clamp_low, clamp_high);
+}
+
+void main() {
+    int channel_word = int(gl_WorkGroupID.y);
+    if (is_idle(TILE_PIXELS)) return;
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-        ivec4 lanes;
-        [[unroll]] for (int j = 0; j < 4; j++) {
-            ivec4 channel = channels[4 * channel_word + j];
-            lanes[j] = requantize(accumulators[p][j] + channel.x, channel, output_zero_point,
-                                  clamp_low, clamp_high);
-        }
-        if (tile_pixel(p) < pixel_count) {
-            output_words[channel_word_address(OUTPUT_LAYOUT, output_dims(), pixels[p].n,
-                                              channel_word, pixels[p].oh, pixels[p].ow)] =
-                pack_int8(lanes);
+        int number = min(pixel_number(TILE_PIXELS, p), pixel_count - 1);
+        pixels[p] = pixel_of(first_pixel + number);
+        accumulators[p] = ivec4(0);
+    }
+    add_taps(channel_word);
+    ivec4 c0 = channels[4 * channel_word];
+    ivec4 c1 = channels[4 * channel_word + 1];
+    ivec4 c2 = channels[4 * channel_word + 2];
+    ivec4 c3 = channels[4 * channel_word + 3];
+    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
+        Pixel at = pixels[p];
+        ivec4 sums = accumulators[p];
+        ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
+                            requantized(sums, 2, c2), requantized(sums, 3, c3));
+        if (pixel_number(TILE_PIXELS, p) < pixel_count) {
+            output_words[word_address(OUTPUT_LAYOUT, output_dims(), at.n, channel_word, at.oh,
+                                      at.ow)] = pack_int8(lanes);
         }
     }
 }

@@ -7,52 +7,68 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d.glsl"
+#include "conv2d_address.glsl"
 #include "conv2d_tile.glsl"
 
-int origins_h[TILE_PIXELS];
-int origins_w[TILE_PIXELS];
 int images[TILE_PIXELS];
-int addresses[TILE_PIXELS];  // -1 where the tap lies outside the image
+ivec2 origins[TILE_PIXELS];  // (h, w) of the first tap
+int addresses[TILE_PIXELS];  // of a word that exists, even where the tap lies outside the image
+int inside;  // bit p: whether the tap lies inside the image
 
-void locate(int tap_h, int tap_w, int first_word) {
+void locate_pixels() {
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-        int h = origins_h[p] + tap_h * dilation_height;
-        int w = origins_w[p] + tap_w * dilation_width;
-        bool inside = h >= 0 && h < in_height && w >= 0 && w < in_width;
-        addresses[p] = inside ? channel_word_address(INPUT_LAYOUT, input_dims(), images[p],
-                                                     first_word, h, w)
-                              : -1;
+        Pixel pixel = pixel_of(clamped_pixel(p));
+        images[p] = pixel.n;
+        origins[p] = ivec2(pixel.oh * stride_height - padding_top,
+                           pixel.ow * stride_width - padding_left);
+    }
+}
+
+void locate_tap(ivec4 dims, ivec2 offset, int first_word) {
+    inside = 0;
+    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
+        ivec2 at = origins[p] + offset;
+        bool here = at.x >= 0 && at.x < dims.z && at.y >= 0 && at.y < dims.w;
+        int address = word_address(INPUT_LAYOUT, dims, images[p], first_word, at.x, at.y);
+        addresses[p] = here ? address : 0;
+        inside |= here ? 1 << p : 0;
+    }
+}
+
+// Parameters are read before the loops: a CPU reads them again at each turn otherwise.
+void add_taps(int tile) {
+    ivec4 dims = input_dims();
+    ivec2 dilation = ivec2(dilation_height, dilation_width);
+    ivec2 kernel = ivec2(kernel_height, kernel_width);
+    int words = block_words;
+    int zero_word = input_zero_word;
+    int first_word = first_input_word(tile, TILE_WORDS);
+    int stride = word_stride(INPUT_LAYOUT, dims);
+    int weight = tile * WEIGHT_PARTS * kernel.x * kernel.y * words * TILE_WORDS;
+    for (int part = 0; part < WEIGHT_PARTS; part++) {
+        for (int tap_h = 0; tap_h < kernel.x; tap_h++) {
+            for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
+                locate_tap(dims, ivec2(tap_h, tap_w) * dilation, first_word);
+                int offset = 0;
+                for (int i = 0; i < words; i++) {
+                    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
+                        int word = input_words[addresses[p] + offset];
+                        activations[p] = prepare_activation((inside & 1 << p) != 0 ? word : zero_word);
+                    }
+                    accumulate(weight);
+                    weight += TILE_WORDS;
+                    offset += stride;
+                }
+            }
+        }
     }
 }
 
 void main() {
     int tile = int(gl_WorkGroupID.y);
-    if (tile_pixel(0) >= pixel_count) return;
-    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-        Pixel pixel = pixel_at(clamped_pixel(p));
-        images[p] = pixel.n;
-        origins_h[p] = pixel.oh * stride_height - padding_top;
-        origins_w[p] = pixel.ow * stride_width - padding_left;
-    }
-    int first_word = first_input_word(tile, TILE_WORDS);
-    int stride = channel_word_stride(INPUT_LAYOUT, input_dims());
-    int weight = tile * WEIGHT_PARTS * kernel_height * kernel_width * block_words * TILE_WORDS;
+    if (is_idle()) return;
+    locate_pixels();
     clear_tile();
-    for (int part = 0; part < WEIGHT_PARTS; part++) {
-        for (int tap_h = 0; tap_h < kernel_height; tap_h++) {
-            for (int tap_w = 0; tap_w < kernel_width; tap_w++) {
-                locate(tap_h, tap_w, first_word);
-                for (int i = 0; i < block_words; i++) {
-                    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-                        int word = input_words[max(addresses[p] + i * stride, 0)];
-                        activations[p] =
-                            prepare_activation(addresses[p] < 0 ? input_zero_word : word);
-                    }
-                    accumulate(weight);
-                    weight += TILE_WORDS;
-                }
-            }
-        }
-    }
+    add_taps(tile);
     store_tile(tile);
 }

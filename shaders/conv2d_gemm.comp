@@ -8,31 +8,36 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d.glsl"
+#include "conv2d_address.glsl"
 #include "conv2d_tile.glsl"
 
 layout(constant_id = 6) const bool FROM_SCRATCH = false;
 
 int addresses[TILE_PIXELS];
 
-void main() {
-    int tile = int(gl_WorkGroupID.y);
-    if (tile_pixel(0) >= pixel_count) return;
-    int first_word = first_input_word(tile, TILE_WORDS);
+void locate_pixels(int first_word) {
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-        Pixel pixel = pixel_at(clamped_pixel(p));
-        addresses[p] = FROM_SCRATCH
-            ? first_word * pixel_count + clamped_pixel(p) - first_pixel
-            : channel_word_address(INPUT_LAYOUT, input_dims(), pixel.n, first_word,
-                                   pixel.oh * stride_height, pixel.ow * stride_width);
+        if (FROM_SCRATCH) {
+            addresses[p] = first_word * pixel_count + clamped_pixel(p) - first_pixel;
+        } else {
+            Pixel pixel = pixel_of(clamped_pixel(p));
+            addresses[p] = word_address(INPUT_LAYOUT, input_dims(), pixel.n, first_word,
+                                        pixel.oh * stride_height, pixel.ow * stride_width);
+        }
     }
-    int stride = FROM_SCRATCH ? pixel_count : channel_word_stride(INPUT_LAYOUT, input_dims());
+}
+
+// Parameters are read before the loops: a CPU reads them again at each turn otherwise.
+void add_products(int tile) {
+    int stride = FROM_SCRATCH ? pixel_count : word_stride(INPUT_LAYOUT, input_dims());
+    int tap_stride = input_words_per_pixel() * stride;
     int taps = kernel_height * kernel_width;
-    int weight = tile * WEIGHT_PARTS * taps * block_words * TILE_WORDS;
-    clear_tile();
+    int words = block_words;
+    int weight = tile * WEIGHT_PARTS * taps * words * TILE_WORDS;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap = 0; tap < taps; tap++) {
-            int offset = tap * input_words_per_pixel() * stride;
-            for (int i = 0; i < block_words; i++) {
+            int offset = tap * tap_stride;
+            for (int i = 0; i < words; i++) {
                 [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
                     activations[p] = prepare_activation(input_words[addresses[p] + offset]);
                 }
@@ -42,5 +47,13 @@ void main() {
             }
         }
     }
+}
+
+void main() {
+    int tile = int(gl_WorkGroupID.y);
+    if (is_idle()) return;
+    locate_pixels(first_input_word(tile, TILE_WORDS));
+    clear_tile();
+    add_products(tile);
     store_tile(tile);
 }

@@ -5,24 +5,26 @@
 #include "prologue.glsl"
 #include "layout.glsl"
 #include "conv2d.glsl"
+#include "conv2d_address.glsl"
 
-layout(set = 0, binding = 0) readonly buffer Input { int input_words[]; };
-layout(set = 0, binding = 1) writeonly buffer Scratch { int scratch_words[]; };
+layout(set = 0, binding = 0) restrict readonly buffer Input { int input_words[]; };
+layout(set = 0, binding = 1) restrict writeonly buffer Scratch { int scratch_words[]; };
 
 void main() {
+    // Invocations past the end gather the last pixel once more and do not store it: parameters
+    // that are read outside of any branch cost a CPU a fraction.
     int index = int(gl_GlobalInvocationID.x);
-    if (index >= pixel_count) return;
     int k = int(gl_WorkGroupID.y);
-    int channel_word = k % input_words_per_pixel();
-    int tap = k / input_words_per_pixel();
-    Pixel pixel = pixel_at(first_pixel + index);
-    int h = pixel.oh * stride_height - padding_top + tap / kernel_width * dilation_height;
-    int w = pixel.ow * stride_width - padding_left + tap % kernel_width * dilation_width;
+    int tap = divide(k, input_words_per_pixel());
+    int channel_word = k - tap * input_words_per_pixel();
+    int tap_h = divide(tap, kernel_width);
+    int tap_w = tap - tap_h * kernel_width;
+    Pixel pixel = pixel_of(first_pixel + min(index, pixel_count - 1));
+    int h = pixel.oh * stride_height - padding_top + tap_h * dilation_height;
+    int w = pixel.ow * stride_width - padding_left + tap_w * dilation_width;
     bool inside = h >= 0 && h < in_height && w >= 0 && w < in_width;
-    int word = input_zero_word;
-    if (inside) {
-        word = input_words[channel_word_address(INPUT_LAYOUT, input_dims(), pixel.n, channel_word,
-                                                h, w)];
-    }
-    scratch_words[k * pixel_count + index] = word;
+    int address = word_address(INPUT_LAYOUT, input_dims(), pixel.n, channel_word, h, w);
+    int word = input_words[inside ? address : 0];
+    word = inside ? word : input_zero_word;
+    if (index < pixel_count) scratch_words[k * pixel_count + index] = word;
 }

@@ -19,7 +19,12 @@ from vkbackend.ops.base import (
 )
 from vkbackend.ops.conv2d.geometry import Geometry
 
-TILES = ((4, 2), (2, 4), (8, 2), (1, 4))  # pixels x words of four output channels
+# Pixels x words of four output channels. A GPU keeps their sums in registers, a CPU in its cache:
+# there, larger tiles pay, since every load goes lane by lane.
+TILES = ((4, 2), (2, 4), (8, 2), (1, 4), (8, 4), (8, 8))
+GPU_TILE_LIMIT = 16
+LONG_REQUANTIZE = ("fixed_single",)  # unrolled over a large tile, it compiles for many seconds
+LANES_OVER_CHANNELS = ("rows",)  # algorithms whose lanes are not pixels
 
 
 def dot_forms(gpu: GpuInfo) -> Sequence[Dot]:
@@ -48,6 +53,9 @@ def enumerate_candidates(
     eligible = []
     problems: dict[str, None] = {}
     for tile in tiles:
+        if tile[0] * tile[1] > GPU_TILE_LIMIT and not _takes_large_tiles(geometry, gpu):
+            continue
+        outputs = _computed_outputs(algorithm, geometry, gpu, tile)
         grid = tile_grid(geometry, tile, geometry.pixel_count)
         for in_layout in CHANNEL_PACKED:
             for out_layout in CHANNEL_PACKED:
@@ -56,12 +64,16 @@ def enumerate_candidates(
                 if problem:
                     problems[problem] = None
                     continue
-                work = _work(geometry, sizes, tile, grid, scratch)
+                work = _work(geometry, outputs, sizes, tile, grid, scratch)
                 eligible += [
                     Candidate(algorithm, (in_layout,), out_layout, work, dot, tile) for dot in dots
                 ]
     rejected = () if eligible else tuple(Rejected(algorithm, reason) for reason in problems)
     return Options(tuple(eligible), rejected)
+
+
+def _takes_large_tiles(geometry: Geometry, gpu: GpuInfo) -> bool:
+    return gpu.is_software and geometry.requantize not in LONG_REQUANTIZE
 
 
 def _sizes(g: Geometry, in_layout: str, out_layout: str) -> tuple[int, int]:
@@ -75,12 +87,28 @@ def _size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
     return range_problem(sizes[0], "the input", gpu) or range_problem(sizes[1], "the output", gpu)
 
 
+def _computed_outputs(algorithm: str, g: Geometry, gpu: GpuInfo, tile: tuple[int, int]) -> int:
+    """Outputs that cost time. On a CPU a busy subgroup computes all its lanes' and its whole tile's;
+    the last workgroup has as many as its pixels need (conv2d_address.glsl).
+    """
+    if not gpu.is_software or algorithm in LANES_OVER_CHANNELS:
+        return g.pixel_count * 4 * g.out_words
+    whole, rest = divmod(g.pixel_count, LOCAL_SIZE * tile[0])
+    subgroups = ceil_div(ceil_div(rest, tile[0]), gpu.subgroup_size)
+    lanes = whole * LOCAL_SIZE + min(LOCAL_SIZE, subgroups * gpu.subgroup_size)
+    return lanes * tile[0] * 4 * tile[1] * ceil_div(g.out_words, tile[1])
+
+
 def _work(
-    g: Geometry, sizes: tuple[int, int], tile: tuple[int, int], grid: Grid, scratch: tuple[int, int]
+    g: Geometry,
+    outputs: int,
+    sizes: tuple[int, int],
+    tile: tuple[int, int],
+    grid: Grid,
+    scratch: tuple[int, int],
 ) -> Work:
-    taps_read = g.pixel_count * g.taps * 4 * g.block_words(tile[1])
     return Work(
-        macs=taps_read * g.weight_parts * 4 * g.out_words,
+        macs=outputs * g.taps * 4 * g.block_words(tile[1]) * g.weight_parts,
         bytes_read=sizes[0],
         bytes_written=sizes[1],
         invocations=grid[0] * LOCAL_SIZE * grid[1],

@@ -1,0 +1,56 @@
+// Which output pixels an invocation computes, where a pixel lies, and where its channels lie in
+// memory: in few instructions, since short convolutions spend much of their time here.
+#ifndef CONV2D_ADDRESS_GLSL
+#define CONV2D_ADDRESS_GLSL
+
+// Lanes that have something to do. A workgroup takes 64 * tile_pixels pixels; fewer, in a small
+// image or at the end of a large one, go to as few lanes as can hold them, so that whole subgroups
+// are idle.
+int busy_lanes(const int tile_pixels) {
+    int pixels = pixel_count - int(gl_WorkGroupID.x) * 64 * tile_pixels;
+    return min((pixels + tile_pixels - 1) / tile_pixels, 64);
+}
+
+bool is_idle(const int tile_pixels) {
+    return int(gl_LocalInvocationID.x) >= busy_lanes(tile_pixels);
+}
+
+// Number of the p-th pixel of this invocation; the last ones may lie past the end.
+int pixel_number(const int tile_pixels, int p) {
+    return int(gl_WorkGroupID.x) * 64 * tile_pixels + p * busy_lanes(tile_pixels) +
+           int(gl_LocalInvocationID.x);
+}
+
+// a / b for 0 <= a, 0 < b, exactly: the first estimate is off by less than 2^9, the second by one
+// at most. A CPU divides integers one lane after the other; a GPU does about the same as this.
+int divide(int a, int b) {
+    float divisor = float(b);
+    int estimate = int(float(a) / divisor);
+    estimate += int(float(a - estimate * b) / divisor);
+    int rest = a - estimate * b;
+    return estimate + int(rest >= b) - int(rest < 0);
+}
+
+Pixel pixel_of(int index) {
+    int row = divide(index, out_width);
+    int image = divide(row, out_height);
+    return Pixel(image, row - image * out_height, index - row * out_width);
+}
+
+// channel_word_address of layout.glsl, written out for the layouts that convolutions take: Mesa
+// 22.3 does not always unroll the loop there, and each of its turns divides.
+int word_address(const int code, const ivec4 dims, int n, int channel_word, int h, int w) {
+    int words = layout_blocks(code, dims, 1);
+    int row = n * dims.z + h;
+    if (layout_outer_block(code) == 4) {  // 4W4C
+        int block = w / 4;
+        return w + 4 * ((row * layout_blocks(code, dims, 3) + block) * words + channel_word - block);
+    }
+    return (code & 3) == 3 ? (row * words + channel_word) * dims.w + w   // 4C1W
+                           : (row * dims.w + w) * words + channel_word;  // 4C
+}
+
+// Words from one channel word of a pixel to the next.
+int word_stride(const int code, const ivec4 dims) { return word_address(code, dims, 0, 1, 0, 0); }
+
+#endif
