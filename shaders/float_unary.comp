@@ -24,6 +24,25 @@ float hard_sigmoid(float x, float slope, float offset) {
     return limited(shifted, 0.0, 1.0);
 }
 
+// The rational approximation of MLAS (vkbackend/quant/onnxruntime.py): near zero, where 1 - 2 / ...
+// would cancel, it is as good as anywhere.
+float hyperbolic_tangent(float unlimited) {
+    float x = limited(unlimited, -9.0, 9.0);
+    float square = x * x;
+    float above = -2.76076847742355e-16;
+    above = above * square + 2.00018790482477e-13;
+    above = above * square - 8.60467152213735e-11;
+    above = above * square + 5.12229709037114e-08;
+    above = above * square + 1.48572235717979e-05;
+    above = above * square + 6.37261928875436e-04;
+    above = above * square + 4.89352455891786e-03;
+    float below = 1.19825839466702e-06;
+    below = below * square + 1.18534705686654e-04;
+    below = below * square + 2.26843463243900e-03;
+    below = below * square + 4.89352518554385e-03;
+    return x * above / below;
+}
+
 float compute(float x) {
     switch (FUNCTION) {
         case 0: return limited(x, a, b);
@@ -32,8 +51,7 @@ float compute(float x) {
         case 3: return x * hard_sigmoid(x, a, b);
         case 4: return abs(x);
         case 5: return 1.0 / (1.0 + exp(-x));
-        // Beyond 9 it is 1 in float32, and exp of it may overflow.
-        case 6: return 1.0 - 2.0 / (exp(2.0 * limited(x, -9.0, 9.0)) + 1.0);
+        case 6: return hyperbolic_tangent(x);
         case 7: return exp(x);
         case 8: return sqrt(x);
     }

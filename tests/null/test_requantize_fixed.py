@@ -18,7 +18,7 @@ ONE = np.ones(1, np.float32)
 
 @pytest.mark.parametrize("name", MODELS)
 def test_scale_equals_the_model(name: str) -> None:
-    accumulators, parameters = fixed_point.PAIRS[name](20_000)
+    accumulators, parameters = fixed_point.PAIRS[name](8_000)
     found = mode(name).scale(accumulators, parameters)
     pairs = zip(accumulators.tolist(), parameters.tolist(), strict=True)
     assert found.tolist() == [MODELS[name](acc, *words) for acc, words in pairs]

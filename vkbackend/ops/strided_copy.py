@@ -55,18 +55,15 @@ class Part:
     def over(self, images: int) -> Part:
         """The same for another number of images; GraphError where they do not stay apart."""
         image, batch = total(self.source[1:]), self.source[0]
-        extent, stride = self.digits[0]
-        rest = self.digits
-        if batch > 1:
-            inner = extent // batch
-            apart = extent % batch == 0 and stride * inner == image
-            rest = ((inner, stride), *self.digits[1:])
-        else:
-            apart = True
-        if not apart or self.begin[0] != 0 or self.size[0] != batch:
+        apart, rest = (self.begin[0], self.size[0]) == (0, batch), self.digits
+        if apart and batch > 1:
+            extent, stride = self.digits[0]
+            apart = extent % batch == 0 and stride * (extent // batch) == image
+            rest = ((extent // batch, stride), *self.digits[1:])
+        if not apart:
             raise GraphError(f"made for {batch} images: they do not stay apart")
-        dims = (images, *self.source[1:]), (images, *self.size[1:])
-        return Part(dims[0], self.begin, dims[1], ((images, image), *rest), self.offset)
+        source, size = (images, *self.source[1:]), (images, *self.size[1:])
+        return Part(source, self.begin, size, ((images, image), *rest), self.offset)
 
     def clipped(self, dims: Dims) -> tuple[Dims, Dims]:
         """Begin and end of the box within a tensor."""

@@ -51,6 +51,15 @@ class Strides:
         axes = [((extent, step),) if extent > 1 else () for extent, step in digits]
         return Strides(tuple(axes[position] for position in _AXIS_OF_RANK[len(shape)]))
 
+    @staticmethod
+    def row_major(shape: Shape) -> Strides:
+        """A whole tensor of any rank, its elements counted with the last axis fastest."""
+        axes = [
+            ((size, math.prod(shape[axis + 1 :])),) if size > 1 else ()
+            for axis, size in enumerate(shape)
+        ]
+        return Strides(tuple(axes))
+
     @property
     def shape(self) -> Shape:
         """Size of each axis."""

@@ -157,9 +157,14 @@ def multiply_table(a: Quantization, b: Quantization, y: Quantization) -> Array:
     """
     value_a, value_b = every_pair(a, b)
     product = ((value_a - a.zero_point) * (value_b - b.zero_point)).astype(np.float32)
-    scale = np.float32(a.scale) * np.float32(b.scale) / np.float32(y.scale)
+    scale = np.float32(product_scale(a, b, y))
     with np.errstate(over="ignore"):
         return rounded(product * scale + np.float32(y.zero_point), y)
+
+
+def product_scale(a: Quantization, b: Quantization, y: Quantization) -> float:
+    """fl(fl(as * bs) / ys) of `multiply_table`."""
+    return float(np.float32(a.scale) * np.float32(b.scale) / np.float32(y.scale))
 
 
 def float_pair_table(function: Pair, a: Quantization, b: Quantization, y: Quantization) -> Array:

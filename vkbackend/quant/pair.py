@@ -23,6 +23,14 @@ class Affine:
     offset: float
 
 
+@dataclass(frozen=True)
+class Product:
+    """y = clamp(rint(fl(fl((a - a_zero_point) * (b - b_zero_point) * scale) + offset)))."""
+
+    scale: float
+    offset: float
+
+
 def every_pair(a: Quantization, b: Quantization) -> tuple[npt.NDArray[np.int32], ...]:
     """All 65,536 pairs (a, b), b fastest: the order of every table of pairs."""
     grid = np.meshgrid(every_value(a).astype(np.int32), every_value(b), indexing="ij")
@@ -35,6 +43,16 @@ def affine_table(form: Affine, a: Quantization, b: Quantization, output: Quantiz
     with np.errstate(over="ignore", invalid="ignore"):
         from_b = value_b * np.float32(form.b_scale) + np.float32(form.offset)
         total = value_a * np.float32(form.a_scale) + from_b
+    low, high = output.range
+    return np.asarray(np.clip(np.rint(total), low, high).astype(output.dtype))
+
+
+def product_table(form: Product, a: Quantization, b: Quantization, output: Quantization) -> Array:
+    """The 65,536 values that the form gives, as binary_broadcast.comp computes them."""
+    value_a, value_b = every_pair(a, b)
+    product = ((value_a - a.zero_point) * (value_b - b.zero_point)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = product * np.float32(form.scale) + np.float32(form.offset)
     low, high = output.range
     return np.asarray(np.clip(np.rint(total), low, high).astype(output.dtype))
 

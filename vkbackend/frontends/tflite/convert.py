@@ -16,10 +16,11 @@ from vkbackend.graph import Graph
 
 @dataclass(frozen=True)
 class Problem:
-    """An operator that cannot be converted, and why."""
+    """An operator or an input that cannot be converted, with its place, and why."""
 
-    node: TfliteOperator
+    what: str
     reason: str
+    inputs: tuple[int, ...] = ()
 
 
 def convert(model: TfliteModel, outputs: Sequence[str] | None) -> Graph:
@@ -27,9 +28,9 @@ def convert(model: TfliteModel, outputs: Sequence[str] | None) -> Graph:
     wanted = _outputs(model, outputs)
     scope = Scope(model)
     nodes = _needed(scope, wanted)
-    _add_inputs(scope, nodes, wanted)
     refused: set[int] = set()
-    problems = [problem for node in nodes for problem in _convert(scope, node, refused)]
+    problems = _add_inputs(scope, nodes, wanted, refused)
+    problems += [problem for node in nodes for problem in _convert(scope, node, refused)]
     problems += [
         problem
         for tensor in wanted
@@ -77,11 +78,15 @@ def _needed(scope: Scope, outputs: Sequence[TfliteTensor]) -> list[TfliteOperato
 
 
 def _add_inputs(
-    scope: Scope, nodes: Sequence[TfliteOperator], outputs: Sequence[TfliteTensor]
-) -> None:
-    """Declares the inputs that something reads. Raises UnsupportedError."""
+    scope: Scope,
+    nodes: Sequence[TfliteOperator],
+    outputs: Sequence[TfliteTensor],
+    refused: set[int],
+) -> list[Problem]:
+    """Declares the inputs that something reads."""
     read = {index for node in nodes for index in node.inputs}
     read.update(tensor.index for tensor in outputs)
+    problems = []
     for index in dict.fromkeys(scope.model.inputs):
         tensor = scope.model.tensors[index]
         if index not in read or tensor.data is not None:
@@ -89,10 +94,13 @@ def _add_inputs(
         try:
             found = scope.type_of(tensor)
         except RefusedError as refusal:
-            raise UnsupportedError(f"{scope.model.source}: an input: {refusal}") from refusal
+            refused.add(index)
+            problems.append(Problem(f"{tensor.name!r} (an input)", str(refusal)))
+            continue
         layout = "NHWC" if len(tensor.shape) > 2 else "NCHW"
         scope.builder.input(tensor.name, found, layout)
         scope.values[index] = View.whole(tensor.name, tensor.shape)
+    return problems
 
 
 def _convert(scope: Scope, node: TfliteOperator, refused: set[int]) -> list[Problem]:
@@ -100,7 +108,7 @@ def _convert(scope: Scope, node: TfliteOperator, refused: set[int]) -> list[Prob
     handler = HANDLERS.get(node.kind)
     if handler is None:
         refused.update(node.outputs)
-        return [Problem(node, "this operator is not supported")]
+        return [_problem(scope, node, "this operator is not supported")]
     if refused.intersection(node.inputs):
         refused.update(node.outputs)
         return []
@@ -108,7 +116,7 @@ def _convert(scope: Scope, node: TfliteOperator, refused: set[int]) -> list[Prob
         handler(scope, node)
     except (RefusedError, GraphError) as refusal:
         refused.update(node.outputs)
-        return [Problem(node, str(refusal))]
+        return [_problem(scope, node, str(refusal))]
     return []
 
 
@@ -116,22 +124,26 @@ def _finish(scope: Scope, tensor: TfliteTensor) -> list[Problem]:
     """Makes a graph tensor of an output's own name."""
     node = scope.producers.get(tensor.index)
     if node is None:  # an input, or a constant: nothing to compute
-        if tensor.data is None and tensor.name in scope.builder.types:
+        if tensor.name in scope.builder.types:
             return []
-        raise UnsupportedError(
-            f"{scope.model.source}: output {tensor.name!r} is made by no operator; leave it out"
-        )
+        return [Problem(f"{tensor.name!r} (an output)", "no operator makes it; leave it out")]
     try:
         scope.materialise(tensor, tensor.name)
     except (RefusedError, GraphError) as refusal:
-        return [Problem(node, str(refusal))]
+        return [_problem(scope, node, str(refusal))]
     return []
 
 
+def _problem(scope: Scope, node: TfliteOperator, reason: str) -> Problem:
+    name = scope.model.tensors[node.outputs[0]].name if node.outputs else ""
+    place = f"operator {node.index} of {len(scope.model.operators)}"
+    return Problem(f"{name!r} ({node.kind}, {place})", reason, node.inputs)
+
+
 def _message(scope: Scope, problems: Sequence[Problem], refused: set[int]) -> str:
-    """Every operator that was refused, once, with its place; and where to cut the network."""
-    lines = list(dict.fromkeys(_line(scope.model, problem) for problem in problems))
-    count = f"{len(lines)} operators" if len(lines) > 1 else "an operator"
+    """Everything that was refused, once, with its place; and where to cut the network."""
+    lines = list(dict.fromkeys(f"  {each.what}: {each.reason}" for each in problems))
+    count = f"{len(lines)} operators" if len(lines) > 1 else "1 operator"
     text = f"{scope.model.source}: {count} cannot be converted:\n" + "\n".join(lines)
     cuts = _cuts(scope, problems, refused)
     if cuts:
@@ -139,20 +151,14 @@ def _message(scope: Scope, problems: Sequence[Problem], refused: set[int]) -> st
     return text
 
 
-def _line(model: TfliteModel, problem: Problem) -> str:
-    node = problem.node
-    name = model.tensors[node.outputs[0]].name if node.outputs else ""
-    place = f"operator {node.index} of {len(model.operators)}"
-    return f"  {name!r} ({node.kind}, {place}): {problem.reason}"
-
-
 def _cuts(scope: Scope, problems: Sequence[Problem], refused: set[int]) -> list[str]:
     """The last computed tensors before the refused operators, in the file's order."""
-    read = {index for problem in problems for index in problem.node.inputs}
+    read = {index for problem in problems for index in problem.inputs}
     made = {
         index
         for node in scope.model.operators
         for index in node.outputs
         if index in read and index in scope.values and index not in refused
     }
-    return [scope.model.tensors[index].name for index in sorted(made)]
+    found = [scope.model.tensors[index] for index in sorted(made)]
+    return [tensor.name for tensor in found if len(tensor.shape) <= 4]

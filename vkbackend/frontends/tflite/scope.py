@@ -87,10 +87,9 @@ class Scope:
         """An input as a view of a graph tensor of the input's own quantisation."""
         tensor = self.tensor(node, position)
         value = self.values.get(tensor.index)
-        if isinstance(value, View):
-            declared = self.type_of(tensor).quantization
-            if self.builder.types[value.source].quantization == declared:
-                return value
+        types = self.builder.types
+        if isinstance(value, View) and types[value.source].quantization == self._declared(tensor):
+            return value
         return View.whole(self.stored(node, position), tensor.shape)
 
     def stored(self, node: TfliteOperator, position: int) -> str:
@@ -175,11 +174,13 @@ class Scope:
             )
         if len(tensor.shape) > 4:
             raise RefusedError(f"tensor {tensor.name!r} has rank {len(tensor.shape)}, more than 4")
-        quantization = None if tensor.dtype == "float32" else self.quantization(tensor)
         try:
-            return TensorType(logical(tensor.shape), quantization)
+            return TensorType(logical(tensor.shape), self._declared(tensor))
         except GraphError as error:
             raise RefusedError(f"tensor {tensor.name!r}: {error}") from error
+
+    def _declared(self, tensor: TfliteTensor) -> Quantization | None:
+        return None if tensor.dtype == "float32" else self.quantization(tensor)
 
     def quantization(self, tensor: TfliteTensor) -> Quantization:
         """The one scale and zero point of an activation. Raises RefusedError."""

@@ -94,16 +94,6 @@ class View:
             return View(self.source, shape, digits, self.offset + begin * stride)
         return self
 
-    def expanded(self, shape: Shape) -> View | None:
-        """Broadcast to a shape of the same rank; None where a copy must come first."""
-        axes = self.split()
-        if axes is None:
-            return None
-        digits: list[Digit] = []
-        for old, new, axis in zip(self.shape, shape, axes, strict=True):
-            digits += axis if old == new else [(new, 0)]
-        return replace(self, shape=shape, digits=tuple(digits))
-
 
 def logical(shape: Shape) -> Shape:
     """TensorFlow Lite's axis order (n, h, w, c) as this package's (n, c, h, w); rank 4 at most."""
@@ -117,7 +107,5 @@ def position(axis: int, rank: int) -> int:
 
 def _steps(digits: Sequence[Digit]) -> list[int]:
     """Strides that the digits would have if they counted the source in order."""
-    steps = [1]
-    for extent, _ in reversed(digits[1:]):
-        steps.insert(0, steps[0] * extent)
-    return steps
+    extents = [extent for extent, _ in digits]
+    return [math.prod(extents[place + 1 :]) for place in range(len(extents))]

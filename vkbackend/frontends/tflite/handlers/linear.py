@@ -56,10 +56,11 @@ def _flattened(
     batch, depth, height, width = dims_of(scope.builder.types[view.source].shape)
     columns = weight.array.reshape(-1, height, width, depth).transpose(0, 3, 1, 2)
     array = np.ascontiguousarray(columns).reshape(weight.array.shape)
-    source = view.source
-    if scope.builder.types[source].shape != (batch, depth * height * width):
+    source, shape = view.source, scope.builder.types[view.source].shape
+    if shape != (batch, depth * height * width):
         source = scope.fresh(f"{view.source}.flat")
-        scope.append(f"{node.name}.flatten", Reshape((0, -1)), [view.source], source)
+        flatten = Reshape((0 if len(shape) > 1 else 1, -1))
+        scope.append(f"{node.name}.flatten", flatten, [view.source], source)
     op = Linear(output, clamp_of(node, output), MODE)
     made = batch, len(array)
     scope.emit(node, op, [source], weight.constants(array, bias), shape=made)
