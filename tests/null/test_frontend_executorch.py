@@ -100,3 +100,27 @@ def test_another_size_within_the_bounds() -> None:
     whole = reference.run(exports.network("convnets").with_shapes({"in0": x.shape}), [x])["out0"]
     np.testing.assert_array_equal(found, whole)
     assert found.shape == (1, 8, 11, 9)
+
+
+@pytest.mark.parametrize("name", exports.SMALL)
+def test_a_larger_batch_is_that_many_images(name: str) -> None:
+    (x,) = exports.inputs(name)
+    graph = exports.network(name).with_shapes({"in0": (2, *x.shape[1:])})
+    found = reference.run(graph, [np.concatenate([x[:, :, ::-1], x])])["out0"]
+    np.testing.assert_array_equal(found[1:], exports.arrays(name, "delegate_ref")["out0"])
+    (turned,) = reference.run(exports.network(name), [x[:, :, ::-1].copy()])["out0"]
+    np.testing.assert_array_equal(found[0], turned)
+
+
+@pytest.mark.parametrize("name", ["chain", "unet"])
+def test_networks_with_copies_take_smaller_images_where_they_are_told(name: str) -> None:
+    (x,) = exports.inputs(name)
+    shape = (1, 3, x.shape[2] // 2, x.shape[3])
+    program = exports.folder(name) / "model.pte"
+    graph = from_executorch(program, input_shapes={"in0": shape})
+    whole = exports.arrays(name, "delegate_ref")["out0"]
+    found = reference.run(graph, [x[:, :, : shape[2]]])["out0"]
+    assert found.shape == (1, whole.shape[1], whole.shape[2] // 2, whole.shape[3])
+    if name == "chain":
+        # Rows that no tap joins with the cut: three layers of 3x3, and two rows for each.
+        np.testing.assert_array_equal(found[:, :, :8], whole[:, :, :8])

@@ -17,6 +17,7 @@ from vkbackend.frontends.executorch.values import (
     Functions,
     RefusedError,
     Stored,
+    Value,
     composed,
 )
 from vkbackend.graph import Array, Quantization, Shape
@@ -49,7 +50,7 @@ def emit_window(
     functions: Functions,
 ) -> Stored:
     """A depthwise convolution whose weights are all 1 / divisor. Raises RefusedError."""
-    source = _plain_source(scope, call, piece)
+    source = plain_source(scope, call, piece)
     channels = source.type.shape[1]
     constants: dict[str, Array] = {
         "weight": np.ones((channels, 1, *window.kernel), np.int8),
@@ -60,7 +61,7 @@ def emit_window(
     return scope.add(call, op, [source], name, constants)
 
 
-def _plain_source(scope: Scope, call: Call, piece: Elementwise | Deferred) -> Stored:
+def plain_source(scope: Scope, call: Call, piece: Value) -> Stored:
     """The int8 tensor that a value is nothing but the dequantised form of. Raises RefusedError."""
     if not isinstance(piece, Elementwise) or len(piece.sources) != 1:
         raise RefusedError("its input is no function of one int8 tensor")

@@ -156,7 +156,7 @@ def _tensor(table: Table, constants: _Constants) -> Tensor:
     if not 0 <= kind < len(DTYPES):
         raise table.wrong("datatype", f"is {kind}, of no known type")
     shape = table.integers("dims", "uint32")
-    if total(shape) > MAX_ELEMENTS or len(shape) > 64:
+    if max(total(shape), *shape, 0) > MAX_ELEMENTS or len(shape) > 64:
         raise table.wrong("dims", f"are {list(shape)}, more than 2^30 elements")
     layout = LAYOUTS.get(table.number("memory_layout", "Uint8", NO_LAYOUT))
     number = table.number("constant_id", "Int32")

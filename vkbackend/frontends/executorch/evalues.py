@@ -120,7 +120,8 @@ def _members(table: Table, count: int) -> Members:
 
 def _tensor(table: Table, constants: Constants) -> Tensor:
     kind, shape = table.number("scalar_type", "Int8"), table.integers("sizes", "int32")
-    if any(size < 0 for size in shape) or total(shape) > MAX_ELEMENTS or len(shape) > 64:
+    limit = max(total(shape), *shape, 0)
+    if any(size < 0 for size in shape) or limit > MAX_ELEMENTS or len(shape) > 64:
         raise table.wrong("sizes", f"are {list(shape)}: below 0, or more than 2^30 elements")
     if kind not in DTYPES:
         return Tensor(f"scalar type {kind}", shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vkbackend.errors import FormatError, GraphError, InputError, UnsupportedError
 from vkbackend.frontends.executorch.records import Bind, Call, Place, Program, Tensor
+from vkbackend.frontends.executorch.scope import GREATEST_FLOAT, OWN_OPERATORS
 from vkbackend.graph import Quantization, Shape, TensorType
 
 # Where operators state an int8 argument's scale and zero point: (argument, scale, zero point).
@@ -61,20 +62,22 @@ def _quantization(program: Program, place: Place) -> Quantization:
 
 
 def _stated_by(call: Call, places: set[Place]) -> Quantization | None:
-    name = ".".join(call.op.replace("::", ".").split(".")[:2])
-    if name not in _STATED and not name.startswith("et_vk.q8ta_"):
+    if call.op_name not in _STATED and not call.op.startswith(OWN_OPERATORS):
         if call.arguments and Place(call.space, call.arguments[0]) in places and call.outputs:
             places.add(Place(call.space, call.outputs[0]))
         return None
-    for position, *numbers in _STATED.get(name, _USUAL):
+    for position, *numbers in _STATED.get(call.op_name, _USUAL):
         if max(numbers) >= len(call.arguments):
             continue
         if Place(call.space, call.arguments[position]) not in places:
             continue
         scale, zero_point = (call.space.values[call.arguments[index]] for index in numbers)
-        if isinstance(scale, int | float) and isinstance(zero_point, int | float):
-            try:
-                return Quantization(float(scale), int(zero_point))
-            except (GraphError, ValueError, OverflowError):
-                return None  # the operator's own handler says what is wrong with it
+        if not isinstance(scale, int | float) or not isinstance(zero_point, int):
+            continue
+        if abs(scale) > GREATEST_FLOAT:
+            return None
+        try:
+            return Quantization(float(scale), int(zero_point))
+        except GraphError:
+            return None  # the operator's own handler says what is wrong with it
     return None

@@ -103,10 +103,16 @@ def broadcast(scope: Scope, call: Call, source: Stored, shape: Shape) -> Stored:
 
 
 def moved(
-    scope: Scope, call: Call, source: Stored, op: Operator, name: str | None = None
+    scope: Scope,
+    call: Call,
+    source: Stored,
+    op: Operator,
+    name: str | None = None,
+    suffix: str | None = None,
 ) -> Stored:
-    """An int8 tensor through an operator that only moves or picks."""
-    return scope.add(call, op, [source], name or scope.fresh(f"{source.name}.{op.kind}"))
+    """An int8 tensor through an operator that only moves, beside the call's own node."""
+    made = name or scope.fresh(f"{source.name}.{op.kind}")
+    return scope.add(call, op, [source], made, suffix=f".{op.kind}" if suffix is None else suffix)
 
 
 def _store_joined(

@@ -84,6 +84,11 @@ class Call:
     outputs: Ids
 
     @property
+    def op_name(self) -> str:
+        """Namespace and name without the overload: "aten.mean" of "aten::mean.out"."""
+        return ".".join(self.op.replace("::", ".").split(".")[:2])
+
+    @property
     def label(self) -> str:
         """Where it stands and what it is, as messages begin."""
         return f"{self.space.where}[{self.index}] {self.op}"

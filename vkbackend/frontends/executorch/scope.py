@@ -14,6 +14,7 @@ from vkbackend.frontends.executorch.values import (
     Deferred,
     Elementwise,
     Joined,
+    QuantizedConstant,
     RefusedError,
     Stored,
     Unknown,
@@ -104,6 +105,13 @@ class Scope:
             raise self.wrong(call, f"makes {record!r}, not a tensor")
         return record
 
+    def is_absent(self, call: Call, index: int) -> bool:
+        """Whether an optional argument is left out: None, or a tensor without elements."""
+        if index >= len(call.arguments):
+            return True
+        record = self.record(call, index)
+        return record is None or (isinstance(record, Tensor) and 0 in record.shape)
+
     def name(self, call: Call, index: int = 0) -> str:
         """The name of the tensor that an output becomes."""
         return f"{call.space.prefix}{call.outputs[index]}"
@@ -130,9 +138,7 @@ class Scope:
 
     def optional_integer(self, call: Call, index: int, default: int) -> int:
         """A whole number, or the default where it is left out or None. Raises FormatError."""
-        if index >= len(call.arguments) or self.record(call, index) is None:
-            return default
-        return self.integer(call, index)
+        return default if self.is_absent(call, index) else self.integer(call, index)
 
     def axis(self, call: Call, axis: int, rank: int) -> int:
         """An axis counted from the front. Raises FormatError where there are not so many."""
@@ -278,15 +284,15 @@ def own_layout(layout: str, shape: Shape) -> str:
 def node_name(call: Call) -> str:
     """A node's name: its operator without namespace and overload, and its place in the chain."""
     prefix = call.space.prefix.rpartition(".")[0]
-    short = call.op.replace("::", ".").split(".")[1:2] or [call.op]
-    return f"{prefix}.{short[0]}_{call.index}" if prefix else f"{short[0]}_{call.index}"
+    short = call.op_name.partition(".")[2] or call.op
+    return f"{prefix}.{short}_{call.index}" if prefix else f"{short}_{call.index}"
 
 
 def shape_of(value: Value) -> Shape:
     """The shape of whatever a value is."""
     if isinstance(value, Stored):
         return value.type.shape
-    if isinstance(value, Constant):
+    if isinstance(value, Constant | QuantizedConstant):
         return value.array.shape
     assert isinstance(value, Elementwise | Deferred | Joined)
     return value.shape

@@ -59,6 +59,7 @@ def emit(
     form: Shape2d,
     constants: Mapping[str, Array],
     clamp: Pair | None,
+    name: str,
 ) -> Stored:
     """The convolution and the copy. `constants` are those of all output channels in order."""
     size = x.type.shape[2:]
@@ -67,10 +68,10 @@ def emit(
     extra = [form.made(axis, size[axis]) - size[axis] for axis in (0, 1)]
     padding = (form.taps(0) - 1, form.taps(1) - 1, extra[0], extra[1])
     op = Conv2d(output, (1, 1), padding, (1, 1), form.groups, clamp, "executorch")
-    name = scope.fresh(f"{scope.name(call)}.spread")
-    spread = scope.add(call, op, [x], name, _spread_constants(form, constants))
+    made = scope.fresh(f"{name}.spread")
+    spread = scope.add(call, op, [x], made, _spread_constants(form, constants))
     copy = _copy(form, x.type.shape, len(constants["weight"]))
-    return scope.add(call, copy, [spread], scope.name(call), suffix=".order")
+    return scope.add(call, copy, [spread], name, suffix=".order")
 
 
 def _spread_constants(form: Shape2d, constants: Mapping[str, Array]) -> dict[str, Array]:

@@ -69,6 +69,18 @@ class Constant:
 
 
 @dataclass(frozen=True, eq=False)
+class QuantizedConstant:
+    """A dequantised int8 constant, (array - zero_point) * scale: one of each, or one per index of
+    `axis`.
+    """
+
+    array: Array
+    scale: Float32
+    zero_point: npt.NDArray[np.int32]
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
 class Elementwise:
     """A float32 tensor, each element a function of one element of each source (one or two).
 
@@ -147,7 +159,7 @@ class Unknown:
     """What a refused operator would have made."""
 
 
-Value = Stored | Constant | Elementwise | Deferred | Joined | Unknown
+Value = Stored | Constant | QuantizedConstant | Elementwise | Deferred | Joined | Unknown
 
 
 def dequantized(source: Stored, scale: float, zero_point: int) -> Elementwise:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from vkbackend.frontends.executorch.handlers import (
     convolution,
+    float_layers,
     linear,
     pairs,
     parts,
@@ -29,6 +30,7 @@ Handler = Callable[[Scope, Call], Value | Sequence[Value]]
 # operators of the delegate (aten.mean.dim) take the same arguments in the same order.
 HANDLERS: dict[str, Handler] = {
     **convolution.HANDLERS,
+    **float_layers.HANDLERS,
     **linear.HANDLERS,
     **pairs.HANDLERS,
     **parts.HANDLERS,
@@ -40,11 +42,6 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def operator_name(op: str) -> str:
-    """Namespace and name without the overload: "aten.mean" of "aten::mean.out"."""
-    return ".".join(op.replace("::", ".").split(".")[:2])
-
-
 def is_symbolic(call: Call) -> bool:
     """Whether it only makes numbers out of shapes: views take theirs from the tensors."""
     made = [call.space.values[number] for number in call.outputs]
@@ -53,4 +50,4 @@ def is_symbolic(call: Call) -> bool:
 
 def handler_of(call: Call) -> Handler | None:
     """The call's handler, or None where the operator is not supported."""
-    return HANDLERS.get(operator_name(call.op))
+    return HANDLERS.get(call.op_name)

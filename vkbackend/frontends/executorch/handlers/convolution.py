@@ -63,7 +63,7 @@ def conv2d_transposed(scope: Scope, call: Call) -> Value:
         settings.kernel, settings.stride, settings.padding, scope.pair(call, 12), settings.groups
     )
     clamp = activation_clamp(scope, call, settings.activation, output)
-    return transposed.emit(scope, call, x, output, shape, constants, clamp)
+    return transposed.emit(scope, call, x, output, shape, constants, clamp, scope.name(call))
 
 
 def _ends(scope: Scope, call: Call) -> tuple[Stored, Quantization]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vkbackend.frontends.executorch import moves
 from vkbackend.frontends.executorch.islands import moved
 from vkbackend.frontends.executorch.records import Call
 from vkbackend.frontends.executorch.scope import Scope
@@ -32,8 +33,8 @@ def linear(scope: Scope, call: Call) -> Value:
     # Every leading dimension counts rows: the same elements in the same order.
     rows = moved(scope, call, x, Reshape((-1, shape[-1])))
     result = scope.add(call, op, [rows], scope.fresh(f"{scope.name(call)}.rows"), constants)
-    back = (*(0 for _ in ()), *shape[:-1], made[-1])
-    return moved(scope, call, result, Reshape(back), scope.name(call))
+    back = Reshape(moves.pattern(result.type.shape, (*shape[:-1], made[-1])))
+    return moved(scope, call, result, back, scope.name(call), suffix=".back")
 
 
 HANDLERS = {"et_vk.q8ta_linear": linear, "et_vk.q8ta_linear_gemv": linear}

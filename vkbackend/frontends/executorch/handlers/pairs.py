@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vkbackend.frontends.executorch.islands import emit_pair
+from vkbackend.frontends.executorch.islands import emit_pair, store
 from vkbackend.frontends.executorch.records import Call
 from vkbackend.frontends.executorch.scope import Scope
 from vkbackend.frontends.executorch.values import (
@@ -37,8 +37,6 @@ def q8ta_add(scope: Scope, call: Call) -> Value:
         raise scope.wrong(call, "takes two int8 activations")
     table = quantized_table(value, output)
     if len(value.sources) == 1:
-        from vkbackend.frontends.executorch.islands import store
-
         return store(scope, call, value, scope.name(call), output)
     start = executorch.add_constants(types[0], types[1], output, alpha)
     return emit_pair(scope, call, value, scope.name(call), output, table, start)
@@ -86,16 +84,16 @@ def _alpha(scope: Scope, call: Call) -> float:
 
 
 def _pair(scope: Scope, call: Call, function: Pair) -> Value:
-    name = ".".join(call.op.replace("::", ".").split(".")[:2])
     a, b = _argument(scope, call, 0), _argument(scope, call, 1)
-    return combine(scope, call, name, a, b, function)
+    return combine(scope, call, call.op_name, a, b, function)
 
 
 def _argument(scope: Scope, call: Call, index: int) -> Value:
     """A tensor, or a number as a constant."""
     record = scope.record(call, index)
     if isinstance(record, bool | int | float):
-        return Constant(np.array(record, np.float32))
+        with np.errstate(over="ignore"):
+            return Constant(np.array(record, np.float32))
     return scope.value(call, index)
 
 

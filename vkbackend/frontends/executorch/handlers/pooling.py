@@ -62,7 +62,7 @@ def avg_pool(scope: Scope, call: Call) -> Value:
     stride, padding = _pair(scope, call, 2, kernel), _pair(scope, call, 3, (0, 0))
     _require_window(scope, call, kernel, stride, padding, (1, 1))
     divisor = kernel[0] * kernel[1]
-    if len(call.arguments) > 6 and scope.record(call, 6) is not None:
+    if not scope.is_absent(call, 6):
         divisor = scope.integer(call, 6)
     if divisor < 1:
         raise scope.wrong(call, f"divides by {divisor}")
@@ -93,7 +93,7 @@ def avg_pool(scope: Scope, call: Call) -> Value:
 def mean(scope: Scope, call: Call) -> Value:
     """x, axes (none: all), keepdim, type."""
     shape = shape_of(scope.value(call, 0))
-    axes = () if scope.record(call, 1) is None else scope.integers(call, 1)
+    axes = () if scope.is_absent(call, 1) else scope.integers(call, 1)
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
         raise scope.wrong(call, f"has axes {list(axes)} for rank {len(shape)}")
     reduced = tuple(sorted({axis % len(shape) for axis in axes})) or tuple(range(len(shape)))
@@ -137,13 +137,13 @@ def _require_window(
 
 def _pair(scope: Scope, call: Call, index: int, default: Pair) -> Pair:
     """Two whole numbers; the default where the list is empty or left out."""
-    if index >= len(call.arguments) or not scope.integers(call, index):
+    if scope.is_absent(call, index) or not scope.integers(call, index):
         return default
     return scope.pair(call, index)
 
 
 def _flag(scope: Scope, call: Call, index: int, default: bool) -> bool:
-    if index >= len(call.arguments) or scope.record(call, index) is None:
+    if scope.is_absent(call, index):
         return default
     return scope.number(call, index) != 0
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from vkbackend.frontends.executorch import moves
 from vkbackend.frontends.executorch.islands import move, moved, store
@@ -14,6 +17,7 @@ from vkbackend.frontends.executorch.values import (
     Elementwise,
     Float32,
     Joined,
+    QuantizedConstant,
     RefusedError,
     Stored,
     Value,
@@ -43,7 +47,21 @@ def permute(scope: Scope, call: Call) -> Value:
     order = [axis % rank if rank else axis for axis in scope.integers(call, 1)]
     if sorted(order) != list(range(rank)):
         raise scope.wrong(call, f"has axes {order} for rank {rank}")
+    value = scope.value(call, 0)
+    if isinstance(value, QuantizedConstant):
+        turned = np.ascontiguousarray(value.array.transpose(order))
+        return replace(value, array=turned, axis=order.index(value.axis))
     return move(scope, call, lambda shape: moves.permute(shape, order))
+
+
+def turn(scope: Scope, call: Call) -> Value:
+    """x of two axes, which change places."""
+    value = scope.value(call, 0)
+    if len(shape_of(value)) != 2:
+        return move(scope, call, lambda shape: Reshape(shape))
+    if isinstance(value, QuantizedConstant):
+        return replace(value, array=np.ascontiguousarray(value.array.T), axis=1 - value.axis)
+    return move(scope, call, lambda shape: moves.permute(shape, (1, 0)))
 
 
 def transpose(scope: Scope, call: Call) -> Value:
@@ -87,7 +105,7 @@ def q8ta_pixel_shuffle(scope: Scope, call: Call) -> Value:
     except RefusedError as error:
         raise scope.wrong(call, str(error)) from None
     if x == y:
-        return moved(scope, call, source, op, scope.name(call))
+        return moved(scope, call, source, op, scope.name(call), suffix="")
     shuffled = moved(scope, call, source, op)
     value = dequantized(shuffled, x.scale, x.zero_point)
     return store(scope, call, value, scope.name(call), y)
@@ -154,6 +172,7 @@ HANDLERS = {
     "executorch_prim.et_view": view,
     "aten.permute_copy": permute,
     "aten.permute": permute,
+    "aten.t_copy": turn,
     "aten.transpose_copy": transpose,
     "aten.expand_copy": expand,
     "aten.pixel_shuffle": pixel_shuffle,

@@ -13,16 +13,17 @@ from vkbackend.frontends.executorch.values import Function, RefusedError, Value,
 from vkbackend.quant import executorch
 
 
-def _clamping(name: str, low: float, high: float) -> Function:
+def clamping(name: str, low: float, high: float) -> Function:
+    """min(max(v, low), high)."""
     function = partial(executorch.clamp, low=low, high=high)
     return Function(name, function, rises=True, clamps=True)
 
 
-RELU = _clamping("aten.relu", 0.0, np.inf)
+RELU = clamping("aten.relu", 0.0, np.inf)
 # Functions without further arguments.
 PLAIN = {
     "relu": RELU,
-    "relu6": _clamping("aten.relu6", 0.0, 6.0),
+    "relu6": clamping("aten.relu6", 0.0, 6.0),
     "sigmoid": Function("aten.sigmoid", executorch.sigmoid, rises=True),
     "tanh": Function("aten.tanh", executorch.tanh, rises=True),
     "hardswish": Function("aten.hardswish", executorch.hardswish),
@@ -45,20 +46,19 @@ def q8ta_relu(scope: Scope, call: Call) -> Value:
 
 def plain(scope: Scope, call: Call) -> Value:
     """A function without further arguments."""
-    return apply(scope, call, PLAIN[call.op.replace("::", ".").split(".")[1]])
+    return apply(scope, call, PLAIN[call.op_name.partition(".")[2]])
 
 
 def clamp(scope: Scope, call: Call) -> Value:
     """x, least and greatest value, each of them optional: clamp, hardtanh, et_vk's clamp."""
     low, high = _limit(scope, call, 1, -np.inf), _limit(scope, call, 2, np.inf)
-    name = ".".join(call.op.replace("::", ".").split(".")[:2])
-    return apply(scope, call, _clamping(name, low, high))
+    return apply(scope, call, clamping(call.op_name, low, high))
 
 
 def hardtanh(scope: Scope, call: Call) -> Value:
     """x, least and greatest value, -1 and 1 where they are left out."""
     low, high = _limit(scope, call, 1, -1.0), _limit(scope, call, 2, 1.0)
-    return apply(scope, call, _clamping("aten.hardtanh", low, high))
+    return apply(scope, call, clamping("aten.hardtanh", low, high))
 
 
 def leaky_relu(scope: Scope, call: Call) -> Value:
@@ -76,7 +76,7 @@ def gelu(scope: Scope, call: Call) -> Value:
 
 
 def _limit(scope: Scope, call: Call, index: int, default: float) -> float:
-    if index >= len(call.arguments) or scope.record(call, index) is None:
+    if scope.is_absent(call, index):
         return default
     return scope.number(call, index)
 
