@@ -1,12 +1,12 @@
 # `make` lists the targets. PYTHON=python3.12 names the Python that .venv is made from.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint shaders bench clean
+.PHONY: help setup demo test lint shaders bench vendor-drivers test-vendors clean
 
 VENV := .venv/bin
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile
 
 setup: ## get the Vulkan loader, lavapipe, the shader compiler and the virtual environment
 	@scripts/setup.sh
@@ -27,6 +27,12 @@ shaders: setup ## compile the shaders that changed
 
 bench: setup ## time the convolutions on this machine's GPU
 	@$(VENV)/python benchmarks/conv2d.py $(ARGUMENTS)
+
+vendor-drivers: setup ## get Mesa's Adreno, Mali and Radeon drivers, to compile for them without one
+	@scripts/vendor_drivers.sh
+
+test-vendors: vendor-drivers ## compile every kernel of real networks with those drivers
+	@$(VENV)/python -m pytest -m vendors tests/vendors $(ARGUMENTS)
 
 clean: ## remove what was built (.venv and .tools stay: `make setup` repairs them)
 	@rm -rf vkbackend/_spirv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

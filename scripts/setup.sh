@@ -122,14 +122,19 @@ make_venv() {
     printf '%s\n' "$stamp" >.venv/.stamp
 }
 
-main() {
+prepare() {
     mkdir -p "$tools"
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
     # Two runs in one checkout wait for each other.
     ! command -v flock >/dev/null || { exec 9>"$tools/lock" && flock 9; }
+}
+
+main() {
+    prepare
     if is_supported_debian; then install_on_debian; else require_by_hand; fi
     make_venv
 }
 
-main
+# vendor_drivers.sh sources this file for its functions.
+[ "${BASH_SOURCE[0]}" != "$0" ] || main

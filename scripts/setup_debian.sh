@@ -65,8 +65,8 @@ glslang_package_is_new() {
 
 # Writes .tools/apt/SUITE: an apt of its own (lists, cache, state) that reads one suite, from the
 # place and with the key that the system's own Debian source names.
-prepare_apt() {
-    local suite=$1 folder=$tools/apt/$1
+prepare_apt() { # prepare_apt SUITE [ARCHITECTURE]
+    local suite=$1 folder=$tools/apt/$1 architecture=${2:-$(dpkg --print-architecture)}
     rm -rf "$folder"
     mkdir -p "$folder/lists/partial" "$folder/archives/partial" "$folder/state"
     write_source "$suite" "$folder" || return 1
@@ -81,7 +81,8 @@ Dir::State::lists "$folder/lists";
 Dir::State::status "/dev/null";
 Dir::Cache "$folder";
 Dir::Cache::archives "$folder/archives";
-APT::Architectures { "$(dpkg --print-architecture)"; };
+APT::Architecture "$architecture";
+APT::Architectures { "$architecture"; };
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 APT::Update::Error-Mode "any";

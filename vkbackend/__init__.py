@@ -1,7 +1,8 @@
 """Runs int8-quantised convolutional networks on any Vulkan GPU: the public API, and nothing else.
 
-from_onnx and from_tflite make a Graph of a quantised network; save writes it to a file; load
-resolves a file or a Graph for a device and returns a Model, which is called with NumPy arrays.
+from_onnx, from_tflite and from_executorch make a Graph of a quantised network; save writes it to a
+file; load resolves a file or a Graph for a device and returns a Model, which is called with NumPy
+arrays.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vkbackend.device import Device
     from vkbackend.device import list_devices as devices
     from vkbackend.fileformat import save
+    from vkbackend.frontends.executorch import from_executorch
     from vkbackend.frontends.onnx import from_onnx
     from vkbackend.frontends.tflite import from_tflite
     from vkbackend.runtime import Model, load
@@ -59,6 +61,7 @@ __all__ = [
     "VkBackendError",
     "__version__",
     "devices",
+    "from_executorch",
     "from_onnx",
     "from_tflite",
     "functional",
@@ -73,6 +76,7 @@ _LATE = {
     "Device": ("vkbackend.device", "Device"),
     "Model": ("vkbackend.runtime", "Model"),
     "devices": ("vkbackend.device", "list_devices"),
+    "from_executorch": ("vkbackend.frontends.executorch", "from_executorch"),
     "from_onnx": ("vkbackend.frontends.onnx", "from_onnx"),
     "from_tflite": ("vkbackend.frontends.tflite", "from_tflite"),
     "functional": ("vkbackend.functional", None),

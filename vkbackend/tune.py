@@ -1,82 +1,80 @@
-"""tune: measures the candidates of every distinct node on a device and remembers the times.
-
-Candidates of a node are sampled in rounds, all of them in turn, so that a machine whose speed
-drifts treats them alike; those that are clearly slower drop out, until the order is certain.
-"""
+"""tune: measures the candidates of every distinct node on a device and remembers the times."""
 
 from __future__ import annotations
 
-import statistics
+import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from vkbackend import shaders
+from vkbackend.contest import Contest, digests_of
 from vkbackend.costs import Costs, candidate_key, graph_key, node_key
 from vkbackend.device import Device
 from vkbackend.engine import Engine
-from vkbackend.errors import KernelError, OutOfMemoryError
-from vkbackend.graph import Array, BoundNode, Graph, Node
-from vkbackend.layouts import CHANNEL_PACKED, PLAIN
+from vkbackend.errors import DeviceError, KernelError
+from vkbackend.graph import Array, BoundNode, Graph
+from vkbackend.layouts import CHANNEL_PACKED
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
-from vkbackend.ops.relayout import Relayout
-from vkbackend.policy import rule_for
+from vkbackend.plan import Plan
 from vkbackend.random_inputs import random_inputs
 from vkbackend.resolve import resolve
 from vkbackend.schedule import relayout_node
-from vkbackend.tuning import Tuning
+from vkbackend.tuning import Tuning, Verdict
 from vkbackend.weights import WeightStore
 
-ROUNDS = 7
-DROP_FACTOR = 1.6  # slower than the best by this after a round: out
-KEEP_FACTOR = 1.15  # kernels within this of the fastest are tried under every layout
-START_FACTOR = 3.0  # estimated slower than the best estimate by this: not tried
-CERTAIN_SAMPLES = 3
-
-Progress = Callable[[str, int, int], None]
+COMPARED_RUNS = 11
+FEWEST_RUNS = 5
+COMPARING_S = 20.0  # where runs take long, fewer of them
 
 
-@dataclass
-class Contender:
-    """A candidate of a node, recorded, and its samples."""
+@dataclass(frozen=True)
+class Task:
+    """A node of its kind and size, and the candidates that can be told apart by measuring."""
 
-    candidate: Candidate
-    engine: Engine
-    step: int
-    inputs: list[Array]
-    samples_us: list[float] = field(default_factory=list)
-
-    def sample(self) -> None:
-        """One more GPU time of the node's own step."""
-        runs = self.engine.profile(self.inputs, 2 if not self.samples_us else 1)
-        assert runs is not None
-        self.samples_us.append(runs[-1][self.step])
+    node: BoundNode
+    candidates: tuple[Candidate, ...]
 
     @property
-    def median_us(self) -> float:
-        """Of the samples so far."""
-        return statistics.median(self.samples_us)
+    def key(self) -> str:
+        """What its times are kept under."""
+        return node_key(self.node)
 
     @property
-    def spread_us(self) -> float:
-        """Half of what the samples range over."""
-        return (max(self.samples_us) - min(self.samples_us)) / 2
+    def digest(self) -> str:
+        """Of its candidates: new ones have to be measured."""
+        keys = "\n".join(candidate_key(candidate) for candidate in self.candidates)
+        return hashlib.sha256(keys.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a tuning is: the node at hand, nodes done and in all, candidates measured so far."""
+
+    node: str
+    done: int
+    total: int
+    candidates: int
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a tuning did: nodes measured and in all, candidates, and whole-network times."""
+    """What a tuning did: nodes measured by now, before, and in all; candidates measured this time.
+
+    `verdict` is None where an interruption came before both plans were timed.
+    """
 
     nodes: int
+    nodes_before: int
     nodes_in_all: int
     candidates: int
-    tuned_us: float
-    untuned_us: float
+    interrupted: bool
+    verdict: Verdict | None
 
     @property
     def is_complete(self) -> bool:
-        """Whether the time budget sufficed."""
+        """Whether nothing is left to measure."""
         return self.nodes == self.nodes_in_all
 
 
@@ -86,183 +84,174 @@ def tune(
     tuning: Tuning,
     *,
     budget_s: float = 120.0,
-    progress: Progress | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Measures until every distinct node's order is certain or the budget ends.
+    """Measures until every distinct node's order is certain or the budget ends, dearest first.
 
-    What is measured is kept at once: an interrupted tuning goes on where it stopped.
+    What is measured is kept at once: a later tuning goes on where this one stops, also where
+    Ctrl-C stops it. In the end the tuned plan is timed against the untuned one, so that `load`
+    takes the better. Raises FormatError on a bad file, DeviceError without timestamps.
     """
-    deadline = time.monotonic() + budget_s
-    known = {node for node, _ in tuning.times_us(device.identity)}
-    nodes = distinct_nodes(graph, device)
-    done = tried = 0
-    for index, node in enumerate(nodes):
-        if node_key(node) not in known:
-            if time.monotonic() > deadline:
-                break
-            tried += _tune_node(node, device, tuning, deadline)
-        done += 1
-        if progress:
-            progress(node.name, index + 1, len(nodes))
-    tuned_us, untuned_us = compare(graph, device, tuning)
-    tuning.record_verdict(device.identity, graph_key(graph), tuned_us, untuned_us)
-    return Summary(done, len(nodes), tried, tuned_us, untuned_us)
-
-
-def distinct_nodes(graph: Graph, device: Device) -> list[BoundNode]:
-    """One node of every kind and size, the dearest first; then the copies between layouts."""
-    costs = Costs(device.info)
-    found: dict[str, BoundNode] = {}
-    for node in graph.bound_nodes():
-        found.setdefault(node_key(node), node)
-    for name, tensor in graph.types.items():
-        if tensor.quantization is not None:
-            node = relayout_node(name, tensor)
-            found.setdefault(node_key(node), node)
-
-    def estimate(node: BoundNode) -> float:
-        prices = costs.prices_us(node, batch.options(node, device.info).eligible)
-        return min(prices, default=0.0)
-
-    return sorted(found.values(), key=estimate, reverse=True)
-
-
-def _tune_node(node: BoundNode, device: Device, tuning: Tuning, deadline: float) -> int:
-    """Finds the fastest kernels under one layout each, then tries those under all layouts.
-
-    Returns how many candidates were measured.
-    """
-    eligible = [c for c in batch.options(node, device.info).eligible if not c.alias]
-    if isinstance(node.op, Relayout):
-        layouts = set(CHANNEL_PACKED)
-        eligible = [c for c in eligible if layouts >= {*c.input_layouts, c.output_layout}]
-    prices = Costs(device.info).prices_us(node, eligible)
-    kernels: dict[object, Candidate] = {}
-    for price, candidate in sorted(zip(prices, eligible, strict=True), key=lambda e: e[0]):
-        if price <= START_FACTOR * min(prices):
-            kernels.setdefault(_kernel(candidate), candidate)
-    first = _measure(node, list(kernels.values()), device, deadline)
-    if not first:
-        return 0
-    best = min(contender.median_us for contender in first)
-    fast = {_kernel(c.candidate) for c in first if c.median_us <= KEEP_FACTOR * best}
-    tried = {contender.candidate for contender in first}
-    rest = [c for c in eligible if _kernel(c) in fast and c not in tried]
-    measured = first + _measure(node, rest, device, deadline)
-    for contender in measured:
-        _keep(node, contender, device, tuning)
-    return len(measured)
-
-
-def _kernel(candidate: Candidate) -> object:
-    return candidate.algorithm, candidate.dot, candidate.tile
-
-
-def _measure(
-    node: BoundNode, candidates: Sequence[Candidate], device: Device, deadline: float
-) -> list[Contender]:
-    """Candidates with their samples, taken in turn; fewer where the time ends."""
-    weights = WeightStore(device)
-    contenders: list[Contender] = []
+    deadline_s = time.monotonic() + budget_s
+    session = _Session(graph, device, tuning, deadline_s, progress or (lambda _: None))
     try:
-        for candidate in candidates:
-            if time.monotonic() > deadline:
-                break
-            contender = _contender(node, candidate, device, weights)
-            if contender:
-                contenders.append(contender)
-        _sample_rounds(contenders, deadline)
-    finally:
-        for contender in contenders:
-            contender.engine.close()
-    return [contender for contender in contenders if contender.samples_us]
+        session.measure()
+        return session.summary(_verdict(graph, device, tuning), interrupted=False)
+    except KeyboardInterrupt:
+        return session.summary(None, interrupted=True)
 
 
-def _contender(
-    node: BoundNode, candidate: Candidate, device: Device, weights: WeightStore
-) -> Contender | None:
-    """The candidate recorded on the device; None where its driver cannot have it."""
-    graph = single_node_graph(node, candidate)
-    plan = resolve(graph, device.info, force=rule_for("node", candidate))
-    try:
-        engine = Engine(plan, device, weights)
-    except (KernelError, OutOfMemoryError):
-        return None
-    (step,) = (i for i, s in enumerate(plan.steps) if s.node.name == "node")
-    return Contender(candidate, engine, step, random_inputs(graph, seed=0))
+class _Session:
+    """One run of `tune`: what is to do, and what has been done."""
 
-
-def _sample_rounds(contenders: list[Contender], deadline: float) -> None:
-    running = list(contenders)
-    if not running:
-        return
-    for count in range(1, ROUNDS + 1):
-        for contender in running:
-            if time.monotonic() > deadline and contender.samples_us:
-                return
-            contender.sample()
-        best = min(contender.median_us for contender in running)
-        running = [c for c in running if c.median_us <= DROP_FACTOR * best]
-        if count >= CERTAIN_SAMPLES and _is_certain(running):
-            return
-
-
-def _is_certain(running: Sequence[Contender]) -> bool:
-    first, *others = sorted(running, key=lambda c: c.median_us)
-    return all(first.median_us + first.spread_us < c.median_us - c.spread_us for c in others)
-
-
-def _keep(node: BoundNode, contender: Contender, device: Device, tuning: Tuning) -> None:
-    dispatches = batch.lower(node, contender.candidate)
-    digests = {d.shader: shaders.load(d.shader).digest for d in dispatches}
-    tuning.record(
-        device.identity,
-        node_key(node),
-        candidate_key(contender.candidate),
-        digests,
-        contender.median_us,
-        contender.spread_us,
-        len(contender.samples_us),
-    )
-
-
-def single_node_graph(node: BoundNode, candidate: Candidate) -> Graph:
-    """The node alone, over inputs and outputs in the host order that a candidate takes."""
-    inputs = [f"x{index}" for index in range(len(node.inputs))]
-    outputs = [f"y{index}" for index in range(len(node.outputs))]
-    roles = {role: role for role in node.constants}
-    return Graph(
-        dict(zip(inputs, node.inputs, strict=True)),
-        tuple(outputs),
-        (Node("node", node.op, tuple(inputs), tuple(outputs), roles),),
-        dict(node.constants),
-        {
-            name: layout
-            for names, layouts in (
-                (inputs, candidate.input_layouts),
-                (outputs, [candidate.output_layout] * len(outputs)),
+    def __init__(
+        self,
+        graph: Graph,
+        device: Device,
+        tuning: Tuning,
+        deadline_s: float,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        if not device.info.timestamp_valid_bits:
+            raise DeviceError(
+                f"{device.info.name} has no timestamps, and tuning times by the GPU's clock"
             )
-            for name, layout in zip(names, layouts, strict=True)
-            if layout in PLAIN
-        },
-    )
+        self._graph = graph_key(graph)
+        self._device = device
+        self._tuning = tuning
+        self._deadline_s = deadline_s
+        self._progress = progress
+        self._tasks = distinct_nodes(graph, device)
+        known = tuning.finished(device.identity)
+        self._missing = [task for task in self._tasks if (task.key, task.digest) not in known]
+        self._done = 0
+        self._candidates = 0
+
+    def measure(self) -> None:
+        """Measures node after node until all are done or the budget ends."""
+        if self._missing:
+            # `load` must not go by a comparison of plans that were made from fewer times.
+            self._tuning.drop_verdict(self._device.identity, self._graph)
+        for task in self._missing:
+            if time.monotonic() > self._deadline_s:
+                return
+            self._tell(task, 0)
+            self._done += self._measure(task)
+        if self._missing:
+            self._tell(self._missing[-1], 0)
+
+    def _measure(self, task: Task) -> bool:
+        """Whether the node is done; what was measured is kept in any case."""
+        contest = Contest(
+            task.node,
+            task.candidates,
+            self._device,
+            self._deadline_s,
+            lambda count: self._tell(task, count),
+        )
+        try:
+            contest.run()
+        finally:
+            found = contest.measurements()
+            self._candidates += sum(entry.samples > 0 for entry in found)
+            self._tuning.record(self._device.identity, task.key, found)
+        if contest.is_complete:
+            modules = {k: v for entry in found for k, v in entry.modules.items()}
+            self._tuning.finish(self._device.identity, task.key, task.digest, modules)
+        return contest.is_complete
+
+    def _tell(self, task: Task, candidates: int) -> None:
+        done = len(self._tasks) - len(self._missing) + self._done
+        total = self._candidates + candidates
+        self._progress(Progress(task.node.name, done, len(self._tasks), total))
+
+    def summary(self, verdict: Verdict | None, *, interrupted: bool) -> Summary:
+        """What this run did."""
+        before = len(self._tasks) - len(self._missing)
+        return Summary(
+            before + self._done, before, len(self._tasks), self._candidates, interrupted, verdict
+        )
 
 
-def compare(graph: Graph, device: Device, tuning: Tuning, runs: int = 15) -> tuple[float, float]:
-    """Median GPU microseconds of the tuned and of the untuned plan, interleaved."""
-    inputs = random_inputs(graph, seed=0)
-    measured = Costs(device.info, tuning.times_us(device.identity))
+def distinct_nodes(graph: Graph, device: Device) -> list[Task]:
+    """One node of every kind and size, and the copies between layouts; the dearest first."""
+    tasks: dict[str, tuple[float, Task]] = {}
+    costs = Costs(device.info)
+
+    def add(node: BoundNode, layouts: set[str] | None = None) -> None:
+        if (key := node_key(node)) in tasks:
+            return
+        eligible = [c for c in batch.options(node, device.info).eligible if not c.alias]
+        if layouts is not None:
+            eligible = [c for c in eligible if layouts >= {*c.input_layouts, c.output_layout}]
+        if eligible:
+            price_us = min(costs.prices_us(node, eligible))
+            tasks[key] = price_us, Task(node, tuple(eligible))
+
+    for node in graph.bound_nodes():
+        add(node)
+    outside = {name: graph.host_layout(name) for name in (*graph.inputs, *graph.outputs)}
+    # Those of the host first: a copy of the same size inside of the network has fewer layouts.
+    for name in (*outside, *graph.types):
+        if graph.types[name].quantization is not None:
+            host = {outside[name]} if name in outside else set()
+            node = relayout_node(name, graph.types[name], f"copies of {name}")
+            add(node, {*CHANNEL_PACKED, *host})
+    return [task for _, task in sorted(tasks.values(), key=lambda e: e[0], reverse=True)]
+
+
+def _verdict(graph: Graph, device: Device, tuning: Tuning) -> Verdict:
+    """The one on record, or that of a new comparison."""
+    known = tuning.verdict(device.identity, graph_key(graph))
+    if known is not None:
+        return known
+    verdict, modules = compare(graph, device, Costs(device.info, tuning.times_us(device.identity)))
+    tuning.record_verdict(device.identity, graph_key(graph), modules, verdict)
+    return verdict
+
+
+def compare(graph: Graph, device: Device, measured: Costs) -> tuple[Verdict, dict[str, str]]:
+    """The least GPU time of the tuned and the untuned plan, run in turn; and their modules."""
     weights = WeightStore(device)
-    plans = [resolve(graph, device.info, costs=costs) for costs in (measured, None)]
-    engines = [Engine(plan, device, weights) for plan in plans]
-    times: tuple[list[float], list[float]] = ([], [])
-    try:
-        for _ in range(runs):
-            for engine, samples in zip(engines, times, strict=True):
-                steps = engine.profile(inputs, runs=1)
-                assert steps is not None
-                samples.append(sum(steps[0]))
-    finally:
-        for engine in engines:
-            engine.close()
-    return statistics.median(times[0][1:]), statistics.median(times[1][1:])
+    with contextlib.ExitStack() as stack:
+        tuned, untuned = (
+            stack.enter_context(contextlib.closing(_engine(graph, device, weights, costs)))
+            for costs in (measured, Costs(device.info))
+        )
+        modules: dict[str, str] = {}
+        for step in (*tuned.plan.steps, *untuned.plan.steps):
+            modules |= digests_of(step.node, step.choice.candidate)
+        same = _choices(tuned.plan) == _choices(untuned.plan)
+        samples = _alternate([tuned] if same else [tuned, untuned], random_inputs(graph, seed=0))
+        least = [min(entry) for entry in samples]
+        return Verdict(least[0], least[-1]), modules
+
+
+def _choices(plan: Plan) -> list[Candidate]:
+    return [step.choice.candidate for step in plan.steps]
+
+
+def _alternate(engines: Sequence[Engine], inputs: Sequence[Array]) -> list[list[float]]:
+    """Samples of each engine's whole run, taken in turn."""
+    end_s = time.monotonic() + COMPARING_S
+    samples: list[list[float]] = [[] for _ in engines]
+    for run in range(COMPARED_RUNS):
+        if run >= FEWEST_RUNS and time.monotonic() > end_s:
+            break
+        # Each goes first in every other round: what runs second finds a warmer machine.
+        for engine, taken in list(zip(engines, samples, strict=True))[:: 1 if run % 2 else -1]:
+            times = engine.profile(inputs, 2, per_step=False)
+            assert times is not None
+            taken.append(times[-1][0])
+    return samples
+
+
+def _engine(graph: Graph, device: Device, weights: WeightStore, costs: Costs) -> Engine:
+    """The plan by these costs, without the kernels that the driver cannot make."""
+    excluded: set[tuple[str, str]] = set()
+    while True:
+        plan = resolve(graph, device.info, costs=costs, excluded=excluded)
+        try:
+            return Engine(plan, device, weights)
+        except KernelError as error:
+            excluded.add((error.node, error.algorithm))

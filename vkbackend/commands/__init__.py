@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Protocol
 
-from vkbackend.commands import bench, check, demo, devices, explain, export, inspect, run
+from vkbackend.commands import bench, check, demo, devices, explain, export, inspect, run, tune
 
 
 class Command(Protocol):
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "run": run,
     "check": check,
     "bench": bench,
+    "tune": tune,
     "inspect": inspect,
     "demo": demo,
 }

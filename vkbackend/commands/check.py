@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import importlib
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,24 +13,53 @@ import numpy as np
 from vkbackend import reference
 from vkbackend.commands import options as shared
 from vkbackend.commands.text import print_json, progress
+from vkbackend.errors import InputError
 from vkbackend.graph import Array
-from vkbackend.plan import Plan, Value
+from vkbackend.plan import Plan, Step, Value
 from vkbackend.random_inputs import random_inputs
 from vkbackend.runtime import Model, load
 from vkbackend.signature import from_host
 
-SUMMARY = "compare every node with the NumPy reference, bit for bit"
-EXAMPLE = "vkbackend check net.vkb --device 0"
+SUMMARY = "compare every node with the NumPy reference, or with another runtime, bit for bit"
+EXAMPLE = """vkbackend check net.vkb --device 0
+vkbackend check net.onnx --against onnxruntime
+vkbackend check net.tflite --against litert"""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Another runtime: what it is called, the files that it reads, and the comparison with it."""
+
+    name: str
+    suffix: str
+    module: str
+
+    def load(self) -> Callable[..., Any]:
+        """The function that runs it on inputs and compares its tensors with ours."""
+        compare: Callable[..., Any] = importlib.import_module(self.module).first_difference
+        return compare
+
+
+RUNTIMES = {
+    "onnxruntime": Runtime("ONNX Runtime", ".onnx", "vkbackend.frontends.onnx.compare"),
+    "litert": Runtime("LiteRT", ".tflite", "vkbackend.frontends.tflite.compare"),
+}
 
 
 def add_options(parser: ArgumentParser) -> None:
     """NETWORK, the device, and how many random inputs."""
     shared.add_network(parser)
+    parser.add_argument(
+        "--against",
+        choices=RUNTIMES,
+        help="compare with another runtime on the foreign file instead, tensor by tensor: ONNX "
+        "Runtime's int8 kernels, or LiteRT's reference kernels",
+    )
     shared.add_device(parser)
     shared.add_gpu(parser, "check the plan of another GPU here, where the limits allow")
     shared.add_choice(parser)
     parser.add_argument(
-        "--runs", metavar="N", type=int, default=1, help="random inputs to try (default: 1)"
+        "--runs", metavar="N", type=_positive, default=1, help="random inputs to try (default: 1)"
     )
     parser.add_argument(
         "--seed", metavar="S", type=int, default=0, help="of the first one (default: 0)"
@@ -36,7 +68,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Prints each node that differs; the exit code is 1 when one does."""
+    """Prints what differs; the exit code is 1 when something does."""
+    first_difference = _runtime(options) if options.against else None
     graph = shared.read_network(options.network)
     with load(
         graph,
@@ -46,12 +79,22 @@ def run(options: Namespace) -> int:
         force=shared.force_of(options.force),
         keep_all=True,
     ) as model:
-        differences: dict[Value, dict[str, Any]] = {}
-        for seed in progress(range(options.seed, options.seed + options.runs), "checking"):
-            for value, difference in _differences(model, seed).items():
-                differences.setdefault(value, {"seed": seed, **difference})
-        summary = _summary(model.plan, options.runs, len(differences))
-        device_name = model.device.info.name
+        seeds = range(options.seed, options.seed + options.runs)
+        if first_difference:
+            return _compare(options, model, seeds, first_difference)
+        return _check(options, model, seeds)
+
+
+# -- against the NumPy reference ------------------------------------------------------------------
+
+
+def _check(options: Namespace, model: Model, seeds: range) -> int:
+    differences: dict[Value, dict[str, Any]] = {}
+    for seed in progress(seeds, "checking"):
+        for value, difference in _differences(model, seed).items():
+            differences.setdefault(value, {"seed": seed, **difference})
+    summary = _summary(model.plan, options.runs, len(differences))
+    device_name = model.device.info.name
     if options.json:
         found = [{"tensor": v.tensor, "layout": v.layout, **d} for v, d in differences.items()]
         print_json({"device": device_name, **summary, "differences": found})
@@ -69,19 +112,25 @@ def _differences(model: Model, seed: int) -> dict[Value, dict[str, Any]]:
         for name, array in zip(graph.inputs, host, strict=True)
     ]
     expected = reference.run(graph, logical)
-    result = model(*host)
-    outputs = result if isinstance(result, dict) else {graph.outputs[0]: result}
     found: dict[Value, dict[str, Any]] = {}
+    for step, value, actual in _computed(model, host):
+        difference = _first_difference(actual, expected[value.tensor])
+        if difference is not None:
+            found[value] = {"node": step.node.name, "operator": step.node.op.kind, **difference}
+    return found
+
+
+def _computed(model: Model, inputs: Sequence[Array]) -> Iterator[tuple[Step, Value, Array]]:
+    """Every value that the device makes of these inputs, in NCHW order, in the plan's order."""
+    result = model(*inputs)
+    graph = model.plan.graph
+    outputs = result if isinstance(result, dict) else {graph.outputs[0]: result}
     for step in model.plan.steps:
         for value in step.outputs:
             if value in model.plan.outputs:
-                actual = from_host(outputs[value.tensor], value.layout)
+                yield step, value, from_host(outputs[value.tensor], value.layout)
             else:
-                actual = model.read(value)
-            difference = _first_difference(actual, expected[value.tensor])
-            if difference is not None:
-                found[value] = {"node": step.node.name, "operator": step.node.op.kind, **difference}
-    return found
+                yield step, value, model.read(value)
 
 
 def _first_difference(actual: Array, expected: Array) -> dict[str, Any] | None:
@@ -122,3 +171,67 @@ def _print(device: str, summary: dict[str, Any], differences: dict[Value, dict[s
         )
     verdict = f"{summary['different']} tensors differ" if differences else "all equal"
     print(f"{device}: {summary['nodes']} nodes, {summary['values']:,} values: {verdict}")
+
+
+# -- against another runtime ----------------------------------------------------------------------
+
+
+def _runtime(options: Namespace) -> Callable[..., Any]:
+    """What compares with the runtime; InputError where it does not read this file."""
+    runtime = RUNTIMES[options.against]
+    if options.network.suffix.lower() != runtime.suffix:
+        raise InputError(
+            f"{options.network}: --against {options.against} needs the {runtime.suffix} file that "
+            "the network was exported from"
+        )
+    return runtime.load()
+
+
+def _compare(
+    options: Namespace, model: Model, seeds: range, first_difference: Callable[..., Any]
+) -> int:
+    """Compares input by input, up to the first difference."""
+    graph = model.plan.graph
+    facts: dict[str, Any] = {
+        "device": model.device.info.name,
+        "against": options.against,
+        "runs": 0,
+        "tensors": 0,
+        "values": 0,
+        "difference": None,
+    }
+    for seed in progress(seeds, "comparing"):
+        inputs = random_inputs(graph, seed)
+        ours = {value.tensor: array for _, value, array in _computed(model, inputs)}
+        named = dict(zip(graph.inputs, inputs, strict=True))
+        comparison = first_difference(options.network, named, ours)
+        facts["runs"] += 1
+        facts["tensors"] = comparison.tensors
+        facts["values"] += comparison.values
+        if comparison.difference:
+            facts["difference"] = {"seed": seed, **asdict(comparison.difference)}
+            break
+    print_json(facts) if options.json else _print_comparison(options, facts)
+    return 1 if facts["difference"] else 0
+
+
+def _print_comparison(options: Namespace, facts: dict[str, Any]) -> None:
+    name, found = RUNTIMES[options.against].name, facts["difference"]
+    if not found:
+        print(
+            f"{facts['device']} and {name}: {facts['tensors']} tensors, {facts['values']:,} "
+            "values: all equal"
+        )
+        return
+    print(
+        f"{facts['device']} and {name} first differ at {found['operator']} {found['node']!r}:\n"
+        f"tensor {found['tensor']!r}, element {list(found['index'])} is {found['ours']}, "
+        f"{name} has {found['theirs']}; {found['wrong']:,} of {found['elements']:,} differ "
+        f"(seed {found['seed']})\n{facts['tensors']} tensors before are equal"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"a whole number of at least 1, got {text!r}")
+    return int(text)

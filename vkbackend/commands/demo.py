@@ -19,7 +19,6 @@ from vkbackend.commands.oracle import run_each
 from vkbackend.commands.text import Spread, percent, print_json, progress, shortened, size, table
 from vkbackend.demo import digits_data
 from vkbackend.errors import VkBackendError
-from vkbackend.frontends.onnx import from_onnx
 from vkbackend.graph import Array
 from vkbackend.ops.base import Candidate
 from vkbackend.plan import Plan
@@ -60,7 +59,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Exports the network, loads it, shows what it recognises and how it was resolved."""
-    graph = from_onnx(NETWORK)
+    graph = shared.read_foreign(NETWORK)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "digits.vkb"
         fileformat.save(graph, file)

@@ -10,6 +10,7 @@ from typing import Any
 
 from vkbackend import fileformat
 from vkbackend.commands import options as shared
+from vkbackend.commands.foreign import folded
 from vkbackend.commands.text import print_json, size, table
 from vkbackend.graph import BoundNode, Graph
 from vkbackend.signature import Signature
@@ -52,7 +53,7 @@ def run(options: Namespace) -> int:
         options.network, batch_size=options.batch_size, outputs=options.outputs
     )
     fileformat.save(graph, target)
-    facts = _facts(graph, target)
+    facts = {**_facts(graph, target), "folded": folded(options.network, graph)}
     if options.json:
         print_json(facts)
     else:
@@ -80,6 +81,7 @@ def _lines(graph: Graph, facts: dict[str, Any]) -> list[tuple[str, str]]:
         *(("input", f"{name}: {port}") for name, port in signature.inputs.items()),
         *(("output", f"{name}: {port}") for name, port in signature.outputs.items()),
         ("operators", operators),
+        *_folded_lines(facts["folded"]),
         ("parameters", f"{facts['parameters']:,}"),
         ("multiply-adds", f"{facts['macs']:,}"),
         (
@@ -87,6 +89,14 @@ def _lines(graph: Graph, facts: dict[str, Any]) -> list[tuple[str, str]]:
             f"{size(facts['peak_activation_bytes'])} at the peak, before packing and scratch",
         ),
     ]
+
+
+def _folded_lines(found: dict[str, int] | None) -> list[tuple[str, str]]:
+    """What became part of other nodes; nothing where nobody can tell."""
+    if found is None:
+        return []
+    kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    return [("folded", f"{kinds} into other nodes" if kinds else "nothing")]
 
 
 def _parameters(node: BoundNode) -> int:

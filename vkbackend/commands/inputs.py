@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from zipfile import BadZipFile
 import numpy as np
 
 from vkbackend.errors import InputError, VkBackendError
-from vkbackend.graph import Array
+from vkbackend.graph import Array, Quantization
 from vkbackend.signature import Port
 
 MODES = {1: "L", 3: "RGB"}
+USUAL_RANGES = ((0, 255), (-128, 127), (0, 1), (-1, 1))
+RANGE_TOLERANCE = 0.02  # scales and zero points are rounded
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a float input is made of a pixel: (pixel * scale - mean) / std, per channel."""
+    """How a real value is made of a pixel: (pixel * scale - mean) / std, per channel."""
 
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
@@ -28,7 +31,10 @@ class Normalisation:
 
 
 def read_inputs(
-    files: Sequence[str], ports: dict[str, Port], normalisation: Normalisation | None
+    files: Sequence[str],
+    ports: Mapping[str, Port],
+    normalisation: Normalisation | None,
+    quantizations: Mapping[str, Quantization],
 ) -> dict[str, Array]:
     """The inputs that `[NAME=]FILE` texts name. A file without a name is the next input's; an
     .npz holds inputs by name, or a single array. Raises InputError naming the file.
@@ -45,17 +51,18 @@ def read_inputs(
         if path.suffix == ".npy":
             inputs[name] = _numpy_load(path)
         else:
-            inputs[name] = read_image(path, ports[name], normalisation)
+            quantization = quantizations.get(name)
+            inputs[name] = read_image(path, ports[name], normalisation, quantization)
     return inputs
 
 
-def _split(text: str, ports: dict[str, Port]) -> tuple[str, Path]:
+def _split(text: str, ports: Mapping[str, Port]) -> tuple[str, Path]:
     """NAME and FILE; a path with an equals sign in it stays whole."""
     name, _, file = text.partition("=")
     return (name, Path(file)) if file and name in ports else ("", Path(text))
 
 
-def _read_npz(path: Path, name: str, ports: dict[str, Port]) -> dict[str, Array]:
+def _read_npz(path: Path, name: str, ports: Mapping[str, Port]) -> dict[str, Array]:
     with _numpy_load(path) as archive:
         names = list(archive)
         known = [entry for entry in names if entry in ports]
@@ -76,10 +83,15 @@ def _numpy_load(path: Path) -> Any:
         raise InputError(f"{path} is not a NumPy file of plain arrays") from None
 
 
-def read_image(path: Path, port: Port, normalisation: Normalisation | None) -> Array:
+def read_image(
+    path: Path, port: Port, normalisation: Normalisation | None, quantization: Quantization | None
+) -> Array:
     """An image, resized to the input's height and width, as one input of a batch of one.
 
-    A uint8 input gets the pixels' values, an int8 input 128 less, a float input the normalised.
+    A float input gets the normalised pixels, and so does a quantised one through its scale and
+    zero point where a normalisation is given. Without one a uint8 input gets the pixels' values
+    and an int8 input 128 less: networks are quantised so that those stand for 0 to 255, 0 to 1 or
+    -1 to 1, whichever the network was trained on. A warning where they do not.
     Raises InputError where the input is no image, or the file none; VkBackendError without Pillow.
     """
     if len(port.shape) != 4:
@@ -89,7 +101,7 @@ def read_image(path: Path, port: Port, normalisation: Normalisation | None) -> A
     if channels not in MODES:
         raise InputError(f"{path}: an image has 1 or 3 channels, this input has {channels}")
     pixels = _pixels(path, MODES[channels], (width, height)).reshape(1, height, width, channels)
-    values = _values(path, pixels, port, normalisation)
+    values = _values(path, pixels, normalisation, quantization)
     return np.moveaxis(values, -1, 1) if port.axes == "NCHW" else values
 
 
@@ -109,14 +121,20 @@ def _pixels(path: Path, mode: str, size: tuple[int, int]) -> Array:
         raise InputError(f"{path} is neither an image that Pillow reads nor .npy or .npz") from None
 
 
-def _values(path: Path, pixels: Array, port: Port, given: Normalisation | None) -> Array:
-    if port.dtype != "float32":
-        if given is not None:
-            raise InputError(
-                f"{path}: --scale, --mean and --std are for float inputs, this one is {port}"
-            )
-        return (pixels.astype(np.int16) - (128 if port.dtype == "int8" else 0)).astype(port.dtype)
-    how = given or Normalisation()
+def _values(
+    path: Path, pixels: Array, given: Normalisation | None, quantization: Quantization | None
+) -> Array:
+    if quantization is None:
+        return _normalised(path, pixels, given or Normalisation()).astype(np.float32)
+    low, high = quantization.range
+    if given is None:
+        _warn_of_unusual_range(path, quantization)
+        return np.asarray(pixels.astype(np.int16) + low, quantization.dtype)
+    stored = np.rint(_normalised(path, pixels, given) / quantization.scale)
+    return np.asarray(np.clip(stored + quantization.zero_point, low, high), quantization.dtype)
+
+
+def _normalised(path: Path, pixels: Array, how: Normalisation) -> Array:
     for option, values in (("--mean", how.mean), ("--std", how.std)):
         if len(values) not in (1, pixels.shape[-1]):
             raise InputError(
@@ -124,5 +142,20 @@ def _values(path: Path, pixels: Array, port: Port, given: Normalisation | None) 
                 f"got {len(values)}"
             )
     scaled = pixels.astype(np.float64) * how.scale
-    normalised: Array = (scaled - np.array(how.mean)) / np.array(how.std)
-    return normalised.astype(np.float32)
+    return np.asarray((scaled - np.array(how.mean)) / np.array(how.std))
+
+
+def _warn_of_unusual_range(path: Path, quantization: Quantization) -> None:
+    least, greatest = (
+        (value - quantization.zero_point) * quantization.scale for value in quantization.range
+    )
+    tolerance = RANGE_TOLERANCE * (greatest - least)
+    for low, high in USUAL_RANGES:
+        if abs(least - low) <= tolerance and abs(greatest - high) <= tolerance:
+            return
+    warnings.warn(
+        f"{path}: the input stands for {least:.3g} to {greatest:.3g}, none of the usual ranges of "
+        "pixels: if the network was trained on normalised images, say how with --mean and --std",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -17,18 +17,20 @@ from vkbackend.policy import POLICIES
 
 @dataclass(frozen=True)
 class Frontend:
-    """A reader of foreign networks: where it is, and whether it can set the batch size."""
+    """A reader of foreign networks: where it is, and which options of `export` it takes."""
 
     module: str
     function: str
-    sets_batch_size: bool
+    options: tuple[str, ...] = ()
 
 
 FRONTENDS = {
-    ".onnx": Frontend("vkbackend.frontends.onnx", "from_onnx", True),
-    ".tflite": Frontend("vkbackend.frontends.tflite", "from_tflite", False),
+    ".onnx": Frontend("vkbackend.frontends.onnx", "from_onnx", ("batch_size", "outputs")),
+    ".tflite": Frontend("vkbackend.frontends.tflite", "from_tflite", ("outputs",)),
+    ".pte": Frontend("vkbackend.frontends.executorch", "from_executorch"),
 }
-FOREIGN = " or ".join(FRONTENDS)
+FOREIGN = f"{', '.join(list(FRONTENDS)[:-1])} or {list(FRONTENDS)[-1]}"
+_MEANINGS = {"batch_size": "the batch size", "outputs": "which outputs to compute"}
 
 
 def read_foreign(
@@ -36,18 +38,18 @@ def read_foreign(
 ) -> Graph:
     """The graph of a foreign network, by the suffix of its file.
 
-    Raises FormatError on an unknown suffix, InputError on a batch size that cannot be set.
+    Raises FormatError on an unknown suffix, InputError on what cannot be set for such a file.
     """
     frontend = FRONTENDS.get(path.suffix.lower())
     if frontend is None:
         raise FormatError(f"{path}: a network to export is a file that ends in {FOREIGN}")
-    arguments: dict[str, Any] = {} if outputs is None else {"outputs": outputs}
-    if batch_size is not None:
-        if not frontend.sets_batch_size:
-            raise InputError(f"{path}: the batch size of a {path.suffix} file cannot be set")
-        arguments["batch_size"] = batch_size
+    wanted = {"batch_size": batch_size, "outputs": outputs}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    for name in given:
+        if name not in frontend.options:
+            raise InputError(f"{path}: {_MEANINGS[name]} cannot be set for a {path.suffix} file")
     read = getattr(importlib.import_module(frontend.module), frontend.function)
-    graph: Graph = read(path, **arguments)
+    graph: Graph = read(path, **given)
     return graph
 
 
@@ -73,7 +75,7 @@ def add_network(parser: ArgumentParser) -> None:
     )
 
 
-def add_json(parser: ArgumentParser) -> None:
+def add_json(parser: Any) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vkbackend.commands import options as shared
+from vkbackend.commands.answers import describe, read_labels
 from vkbackend.commands.inputs import Normalisation, read_inputs
 from vkbackend.commands.text import print_json
-from vkbackend.errors import InputError
-from vkbackend.graph import Array
+from vkbackend.graph import Graph, Quantization
 from vkbackend.runtime import load
 
 SUMMARY = "run a network on arrays or an image"
 EXAMPLE = """vkbackend run net.vkb --input x.npy -o y.npz
-vkbackend run net.vkb --input photo.jpg --labels labels.txt --top 3
-vkbackend run net.vkb --input photo.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"""
+vkbackend run net.vkb --image photo.jpg --labels labels.txt --top 3
+vkbackend run net.vkb --image photo.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -27,12 +27,14 @@ def add_options(parser: ArgumentParser) -> None:
     shared.add_network(parser)
     parser.add_argument(
         "--input",
+        "--image",
         metavar="[NAME=]FILE",
         action="append",
         required=True,
         help="once per input, by name or in the network's order: .npy, .npz, or an image, resized "
-        "to the input's height and width; of its pixels a uint8 input gets the values, an int8 "
-        "input 128 less, a float input (value * S - M) / D",
+        "to the input's height and width; of its pixels a uint8 input gets the values and an int8 "
+        "input 128 less; a float input, or any with one of the next options, gets "
+        "(value * S - M) / D, quantised as the network declares",
     )
     parser.add_argument("--scale", metavar="S", type=float, help="default: 1/255")
     parser.add_argument(
@@ -44,7 +46,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="write the outputs to an .npz file"
     )
-    parser.add_argument("--labels", metavar="FILE", type=Path, help="text file, one name per class")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="text file, one name per class and line; with it, outputs that are no probabilities "
+        "yet are shown through a softmax",
+    )
     parser.add_argument(
         "--top", metavar="N", type=int, default=5, help="greatest values to print (default: 5)"
     )
@@ -56,7 +64,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Runs the network once; prints or writes its outputs."""
-    labels = _read_labels(options.labels) if options.labels else None
+    labels = read_labels(options.labels) if options.labels else None
     graph = shared.read_network(options.network)
     with load(
         graph,
@@ -66,13 +74,15 @@ def run(options: Namespace) -> int:
         force=shared.force_of(options.force),
     ) as model:
         ports = dict(model.signature.inputs)
-        inputs = read_inputs(options.input, ports, _normalisation(options))
+        inputs = read_inputs(options.input, ports, _normalisation(options), _quantizations(graph))
         result = model(**inputs)
         names = list(model.signature.outputs)
     outputs = result if isinstance(result, dict) else {names[0]: result}
     if options.output:
         np.savez(options.output, **outputs)
-    described = {name: _describe(array, options.top, labels) for name, array in outputs.items()}
+    described = {
+        name: describe(array, graph, name, options.top, labels) for name, array in outputs.items()
+    }
     print_json(described) if options.json else _print(described)
     return 0
 
@@ -83,34 +93,10 @@ def _normalisation(options: Namespace) -> Normalisation | None:
     return Normalisation(**given) if given else None
 
 
-def _read_labels(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: {error}") from None
-
-
-def _describe(array: Array, top: int, labels: Sequence[str] | None) -> dict[str, Any]:
-    """Type, shape, range, and where there is one answer per class, the greatest values."""
-    facts: dict[str, Any] = {
-        "dtype": str(array.dtype),
-        "shape": list(array.shape),
-        "min": array.min().item(),
-        "max": array.max().item(),
+def _quantizations(graph: Graph) -> dict[str, Quantization]:
+    return {
+        name: tensor.quantization for name, tensor in graph.inputs.items() if tensor.quantization
     }
-    classes = array.shape[-1] if array.ndim else 1
-    if array.size != classes:
-        return facts
-    if labels is not None and len(labels) != classes:
-        raise InputError(f"--labels has {len(labels)} lines, the output has {classes} classes")
-    values = array.reshape(-1)
-    order = np.argsort(-values.astype(np.float64), kind="stable")[: max(0, top)]
-    facts["top"] = [
-        {"class": int(index), "value": values[index].item()}
-        | ({"label": labels[index]} if labels is not None else {})
-        for index in order
-    ]
-    return facts
 
 
 def _print(outputs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -119,8 +105,9 @@ def _print(outputs: Mapping[str, Mapping[str, Any]]) -> None:
         low, high = _short(facts["min"]), _short(facts["max"])
         print(f"{name}: {facts['dtype']}[{shape}], {low} to {high}")
         for entry in facts.get("top", ()):
-            print(f"  {entry['class']:>5}  {_short(entry['value']):>10}  {entry.get('label', '')}"
-                  .rstrip())  # fmt: skip
+            chance = f"{entry['probability']:>7.2%}  " if "probability" in entry else ""
+            line = f"  {entry['class']:>5}  {_short(entry['value']):>10}  {chance}"
+            print(f"{line}{entry.get('label', '')}".rstrip())
 
 
 def _short(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -80,18 +81,35 @@ class Spread(NamedTuple):
         return f"{median:.2f} ms", f"{low:.2f} to {high:.2f} ms"
 
 
-def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
-    """The items in order, with a bar on a terminal's standard error where they take long."""
-    start = time.monotonic()
-    shown = False
-    try:
-        for done, item in enumerate(items):
-            if sys.stderr.isatty() and time.monotonic() - start > BAR_DELAY_S:
-                shown = True
-                bar = "#" * (BAR_WIDTH * done // len(items))
-                line = f"\r{what} [{bar:.<{BAR_WIDTH}}] {100 * done // len(items)}%"
-                print(line, end="", file=sys.stderr, flush=True)
-            yield item
-    finally:
-        if shown:
+class Bar:
+    """A progress bar on a terminal's standard error; a context manager that takes it away."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._start_s = time.monotonic()
+        self._width = 0
+
+    def show(self, done: float, note: str = "") -> None:
+        """Draws the share done, 0 to 1, and a note; nothing where the work is short so far."""
+        if not sys.stderr.isatty() or time.monotonic() - self._start_s <= BAR_DELAY_S:
+            return
+        bar = "#" * int(BAR_WIDTH * done)
+        line = f"{self._what} [{bar:.<{BAR_WIDTH}}] {int(100 * done)}%{note and '  '}{note}"
+        line = line[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{line.ljust(self._width)}", end="", file=sys.stderr, flush=True)
+        self._width = len(line)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._width:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """The items in order, with a bar where they take long."""
+    with Bar(what) as bar:
+        for done, item in enumerate(items):
+            bar.show(done / len(items))
+            yield item
