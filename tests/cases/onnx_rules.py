@@ -50,7 +50,9 @@ def resizes() -> Iterator[Case]:
         yield Case(f"linear_{rule}", OnnxResize(rule, (2.0, 1.5), output=INT8), image)
         yield Case(f"nearest_{rule}", OnnxResize(rule, (1.5, 2.0), rounding="floor"), image)
     for rounding in NEAREST:
-        yield Case(f"nearest_{rounding}", OnnxResize("half_pixel", (0.6, 2.3), None, rounding), image)
+        yield Case(
+            f"nearest_{rounding}", OnnxResize("half_pixel", (0.6, 2.3), None, rounding), image
+        )
     yield Case("linear_sizes", OnnxResize("align_corners", sizes=(11, 3), output=UINT8), image)
 
 
@@ -71,4 +73,3 @@ CASES = [
     *resizes(),
     *pairs(),
 ]  # fmt: skip
-

@@ -65,6 +65,7 @@ def test_export_prints_what_it_made(folder: Path, capsys: pytest.CaptureFixture[
         "  output         logits: float32[1, 10]\n"
         "  operators      9 conv2d, 2 binary, 1 quantize, 1 max_pool, 1 global_average_pool, "
         "1 reshape, 1 linear, 1 dequantize\n"
+        "  folded         35 DequantizeLinear, 15 QuantizeLinear into other nodes\n"
         "  parameters     31,434\n"
         "  multiply-adds  581,056\n"
         "  activations    6.0 KiB at the peak, before packing and scratch\n"
@@ -145,7 +146,10 @@ def test_captured_gpus_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("explain gone.vkb --gpu mali_g610", "gone.vkb does not exist"),
         ("explain gone.onnx --gpu mali_g610", "gone.onnx: No such file or directory"),
-        ("export net.txt", "net.txt: a network to export is a file that ends in .onnx or .tflite"),
+        (
+            "export net.txt",
+            "net.txt: a network to export is a file that ends in .onnx, .tflite or .pte",
+        ),
         (
             "explain net.onnx --gpu mali",
             "no captured GPU 'mali': give a .json file or one of " + ", ".join(captured_names()),

@@ -418,7 +418,8 @@ def test_everything_that_is_not_supported_is_listed_at_once() -> None:
     assert str(caught.value) == (
         "the ExecuTorch program: 2 operators cannot be converted:\n"
         "  chain[1] aten.erf.default: this operator is not supported\n"
-        "  chain[3] aten.avg_pool2d.default: count_include_pad=False with padding is not supported\n"
+        "  chain[3] aten.avg_pool2d.default: "
+        "count_include_pad=False with padding is not supported\n"
         "To run the part before, cut the network there: outputs=['in0']"
     )
     cut = from_executorch(delegate.blob(), outputs=["in0"])

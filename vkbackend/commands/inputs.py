@@ -34,7 +34,7 @@ def read_inputs(
     files: Sequence[str],
     ports: Mapping[str, Port],
     normalisation: Normalisation | None,
-    quantizations: Mapping[str, Quantization],
+    quantizations: Mapping[str, Quantization] | None = None,
 ) -> dict[str, Array]:
     """The inputs that `[NAME=]FILE` texts name. A file without a name is the next input's; an
     .npz holds inputs by name, or a single array. Raises InputError naming the file.
@@ -51,7 +51,7 @@ def read_inputs(
         if path.suffix == ".npy":
             inputs[name] = _numpy_load(path)
         else:
-            quantization = quantizations.get(name)
+            quantization = (quantizations or {}).get(name)
             inputs[name] = read_image(path, ports[name], normalisation, quantization)
     return inputs
 

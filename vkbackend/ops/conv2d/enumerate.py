@@ -88,8 +88,8 @@ def _size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
 
 
 def _computed_outputs(algorithm: str, g: Geometry, gpu: GpuInfo, tile: tuple[int, int]) -> int:
-    """Outputs that cost time. On a CPU a busy subgroup computes all its lanes' and its whole tile's;
-    the last workgroup has as many as its pixels need (conv2d_address.glsl).
+    """Outputs that cost time. On a CPU a busy subgroup computes all its lanes' and its whole
+    tile's; the last workgroup has as many as its pixels need (conv2d_address.glsl).
     """
     if not gpu.is_software or algorithm in LANES_OVER_CHANNELS:
         return g.pixel_count * 4 * g.out_words

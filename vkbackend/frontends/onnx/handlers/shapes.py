@@ -32,7 +32,8 @@ def flatten(scope: Scope, node: OnnxNode) -> Value:
 
     def target(shape: Shape) -> Shape:
         at = _axes((axis,), len(shape), len(shape) + 1)[0]
-        return total(shape[:at]), total(shape[at:])
+        # In ONNX's own terms, so that the graph takes any batch.
+        return (0, -1) if at == 1 else (total(shape[:at]), total(shape[at:]))
 
     return _reshaped(scope, node, target)
 
