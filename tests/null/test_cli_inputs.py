@@ -64,8 +64,8 @@ def test_normalised_pixels_are_quantised_as_the_network_declares(tmp_path: Path)
     how = Normalisation(1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     quantizations = {"x": Quantization(2 / 255, 128, "uint8")}
     array = read_inputs([image_file(tmp_path)], {"x": port}, how, quantizations)["x"]
-    assert array[0, 0, 0].tolist() == [0, 0, 0]  # -1 / (2 / 255) + 128, halves to even
-    assert array[0, 3, 5].tolist() == [255, 0, 0]
+    assert array[0, 0, 0].tolist() == [1, 1, 1]  # -1 / float32(2 / 255) is above -127.5
+    assert array[0, 3, 5].tolist() == [255, 1, 1]
 
 
 def test_an_image_is_resized_and_made_grey(tmp_path: Path) -> None:
