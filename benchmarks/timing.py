@@ -132,7 +132,11 @@ class Workbench:
         commands = self.device.commands()
         commands.timestamp()
         for dispatch in self.node.op.lower(self.node, candidate):
-            pipeline = self.device.pipeline(shaders.load(dispatch.shader), dispatch.constants)
+            pipeline = self.device.pipeline(
+                shaders.load(dispatch.shader),
+                dispatch.constants,
+                subgroup_size=dispatch.subgroup_size,
+            )
             bindings = {
                 name: self._region(ref, candidate, output)
                 for name, ref in dispatch.bindings.items()

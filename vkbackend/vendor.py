@@ -181,7 +181,8 @@ class Compiler:
         """Ends the driver's process; a second call does nothing."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         self._process.kill()
         self._process.wait()
         self._said.close()

@@ -138,11 +138,17 @@ def test_run_prints_and_writes(
     with np.load(tmp_path / "y.npz") as written:
         np.testing.assert_array_equal(written["logits"], expected)
     best, second = np.argsort(-expected[0], kind="stable")[:2]
+    powers = np.exp(expected[0].astype(np.float64) - expected.max())
+    chances = powers / powers.sum()
     assert printed == (
         f"logits: float32[1, 10], {expected.min():.6g} to {expected.max():.6g}\n"
-        f"  {best:>5}  {expected[0, best]:>10.6g}  {'abcdefghij'[best]}\n"
-        f"  {second:>5}  {expected[0, second]:>10.6g}  {'abcdefghij'[second]}\n"
+        f"  {best:>5}  {expected[0, best]:>10.6g}  {chances[best]:>7.2%}  {'abcdefghij'[best]}\n"
+        f"  {second:>5}  {expected[0, second]:>10.6g}  {chances[second]:>7.2%}  "
+        f"{'abcdefghij'[second]}\n"
     )
+    # Without labels nothing says that these are logits.
+    _, printed = command.run("run", network, *files[:2], "--top", 1)
+    assert printed.splitlines()[1] == f"  {best:>5}  {expected[0, best]:>10.6g}"
 
 
 def test_run_on_an_image_with_another_gpus_plan(
@@ -150,7 +156,7 @@ def test_run_on_an_image_with_another_gpus_plan(
 ) -> None:
     image = pytest.importorskip("PIL.Image").fromarray(np.full((20, 30, 3), 200, np.uint8))
     image.save(tmp_path / "x.png")
-    arguments = ["--input", tmp_path / "x.png", "--gpu", "mali_g52", "--scale", 16 / 255]
+    arguments = ["--image", tmp_path / "x.png", "--gpu", "mali_g52", "--scale", 16 / 255]
     here = command.json("run", network, *arguments[:2], *arguments[4:])
     assert command.json("run", network, *arguments) == here
     assert here["logits"]["shape"] == [1, 10]
@@ -218,6 +224,6 @@ def test_bench_prints_a_table(network: Path, capsys: pytest.CaptureFixture[str])
     assert cli.main(["bench", str(network), "--runs", "30"]) == 0
     printed = capsys.readouterr().out
     assert "17 nodes, " in printed.splitlines()[0]
-    assert max(map(len, printed.splitlines())) <= 120
+    assert max(map(len, printed.splitlines()[1:])) <= 120  # the first line holds the path
     for word in ("load again", "call", "memory"):
         assert f"\n  {word} " in printed

@@ -26,12 +26,18 @@ def masked(text: str) -> list[str]:
 
 def run_console(block: str, folder: Path) -> None:
     """Runs each command; lines below it must be among what it prints, `...` stands for others."""
+    # What is tuned here must not decide what other tests load.
+    environment = {**os.environ, "VKBACKEND_CACHE_DIR": str(folder / "cache")}
     for part in block.split("$ ")[1:]:
         line, _, shown = part.partition("\n")
         name, *arguments = shlex.split(line)
         assert name == "vkbackend", line
         done = subprocess.run(
-            [sys.executable, "-m", name, *arguments], cwd=folder, capture_output=True, text=True
+            [sys.executable, "-m", name, *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=environment,
         )
         assert done.returncode == 0, f"$ {line}\n{done.stderr}"
         printed = masked(done.stdout)

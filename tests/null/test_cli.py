@@ -151,6 +151,18 @@ def test_captured_gpus_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
             "net.txt: a network to export is a file that ends in .onnx, .tflite or .pte",
         ),
         (
+            "export net.pte --outputs a",
+            "net.pte: which outputs to compute cannot be set for a .pte file",
+        ),
+        (
+            "export net.tflite --batch-size 2",
+            "net.tflite: the batch size cannot be set for a .tflite file",
+        ),
+        (
+            "check net.onnx --against litert",
+            "net.onnx: --against litert needs the .tflite file that the network was exported from",
+        ),
+        (
             "explain net.onnx --gpu mali",
             "no captured GPU 'mali': give a .json file or one of " + ", ".join(captured_names()),
         ),

@@ -14,7 +14,7 @@ from vkbackend.commands import demo, text
 from vkbackend.commands.export import peak_activation_bytes
 from vkbackend.commands.inputs import Normalisation, read_inputs
 from vkbackend.errors import InputError, VkBackendError
-from vkbackend.graph import GraphBuilder, Quantization, TensorType
+from vkbackend.graph import Array, GraphBuilder, Quantization, TensorType
 from vkbackend.ops.max_pool import MaxPool
 from vkbackend.ops.quantize import Quantize
 from vkbackend.random_inputs import random_inputs
@@ -31,6 +31,21 @@ def image_file(folder: Path) -> str:
     return str(folder / "x.png")
 
 
+USUAL = {
+    "float32": None,
+    "int8": Quantization(1 / 255, -128),
+    "uint8": Quantization(2 / 255, 127, "uint8"),
+}
+
+
+def read(files: list[str], ports: dict[str, Port], how: Normalisation | None) -> dict[str, Array]:
+    """The inputs, where images stand for 0 to 1 (int8) or -1 to 1 (uint8)."""
+    found = {
+        name: quantization for name, port in ports.items() if (quantization := USUAL[port.dtype])
+    }
+    return read_inputs(files, ports, how, found)
+
+
 @pytest.mark.parametrize(
     ("port", "black", "red"),
     [
@@ -42,11 +57,7 @@ def image_file(folder: Path) -> str:
 def test_pixels_become_the_inputs_type(
     tmp_path: Path, port: Port, black: list[int], red: list[int]
 ) -> None:
-    quantizations = {}
-    if port.dtype != "float32":
-        least = -128 if port.dtype == "int8" else 0
-        quantizations["x"] = Quantization(1 / 255, least, port.dtype)
-    array = read_inputs([image_file(tmp_path)], {"x": port}, None, quantizations)["x"]
+    array = read([image_file(tmp_path)], {"x": port}, None)["x"]
     assert (array.dtype, array.shape) == (port.dtype, port.shape)
     assert array[0, 0, 0].tolist() == black
     assert array[0, 3, 5].tolist() == red
@@ -54,23 +65,39 @@ def test_pixels_become_the_inputs_type(
 
 def test_pixels_are_normalised_and_moved(tmp_path: Path) -> None:
     how = Normalisation(1.0, (55.0, 0.0, 10.0), (2.0, 1.0, 5.0))
-    array = read_inputs([image_file(tmp_path)], {"x": FLOAT_PORT}, how)["x"]
+    array = read([image_file(tmp_path)], {"x": FLOAT_PORT}, how)["x"]
     assert (array.dtype, array.shape) == ("float32", (1, 3, 4, 6))
     assert array[0, :, 0, 5].tolist() == [100, 0, -2]
 
 
 def test_normalised_pixels_are_quantised_as_the_network_declares(tmp_path: Path) -> None:
-    port = Port("uint8", (1, 4, 6, 3), "NHWC")
-    how = Normalisation(1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    quantizations = {"x": Quantization(2 / 255, 128, "uint8")}
-    array = read_inputs([image_file(tmp_path)], {"x": port}, how, quantizations)["x"]
-    assert array[0, 0, 0].tolist() == [1, 1, 1]  # -1 / float32(2 / 255) is above -127.5
-    assert array[0, 3, 5].tolist() == [255, 1, 1]
+    port = Port("int8", (1, 3, 4, 6), "NCHW")
+    how = Normalisation(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    declared = {"x": Quantization(0.02, -10)}
+    array = read_inputs([image_file(tmp_path)], {"x": port}, how, declared)["x"]
+    assert (array.dtype, array.shape) == ("int8", port.shape)
+    # (1 - 0.485) / 0.229 / 0.02 - 10 = 102.4, and so on; the first two of black are clamped.
+    assert array[0, :, 0, 5].tolist() == [102, -112, -100]
+    assert array[0, :, 0, 0].tolist() == [-116, -112, -100]
+    narrow = read_inputs([image_file(tmp_path)], {"x": port}, how, {"x": Quantization(0.01, 0)})
+    assert narrow["x"][0, :, 0, 5].tolist() == [127, -128, -128]
+
+
+def test_pixels_of_a_network_of_normalised_images_are_warned_of(tmp_path: Path) -> None:
+    port = Port("uint8", (1, 3, 4, 6), "NCHW")
+    declared = {"x": Quantization(0.0186, 114, "uint8")}
+    with pytest.warns(RuntimeWarning) as caught:
+        array = read_inputs([image_file(tmp_path)], {"x": port}, None, declared)["x"]
+    assert array[0, :, 0, 5].tolist() == [255, 0, 0]
+    assert [str(each.message) for each in caught] == [
+        f"{tmp_path}/x.png: the input stands for -2.12 to 2.62, none of the usual ranges of "
+        "pixels: if the network was trained on normalised images, say how with --mean and --std"
+    ]
 
 
 def test_an_image_is_resized_and_made_grey(tmp_path: Path) -> None:
     port = Port("uint8", (1, 1, 2, 2), "NCHW")
-    array = read_inputs([image_file(tmp_path)], {"x": port}, None)["x"]
+    array = read([image_file(tmp_path)], {"x": port}, None)["x"]
     assert array.shape == port.shape
     assert array[0, 0, 0, 1] > array[0, 0, 0, 0]
 
@@ -82,10 +109,10 @@ def test_arrays_by_name_and_in_order(tmp_path: Path) -> None:
     np.save(tmp_path / "2.npy", second)
     np.savez(tmp_path / "both.npz", a=first, b=second, other=first)
     np.savez(tmp_path / "one.npz", second)
-    in_order = read_inputs([f"{tmp_path}/1.npy", f"{tmp_path}/2.npy"], ports, None)
-    by_name = read_inputs([f"b={tmp_path}/2.npy", f"{tmp_path}/1.npy"], ports, None)
-    together = read_inputs([f"{tmp_path}/both.npz"], ports, None)
-    mixed = read_inputs([f"b={tmp_path}/one.npz", f"a={tmp_path}/1.npy"], ports, None)
+    in_order = read([f"{tmp_path}/1.npy", f"{tmp_path}/2.npy"], ports, None)
+    by_name = read([f"b={tmp_path}/2.npy", f"{tmp_path}/1.npy"], ports, None)
+    together = read([f"{tmp_path}/both.npz"], ports, None)
+    mixed = read([f"b={tmp_path}/one.npz", f"a={tmp_path}/1.npy"], ports, None)
     for found in (in_order, by_name, together, mixed):
         assert (found["a"], found["b"]) == (first, second)
 
@@ -113,14 +140,14 @@ def test_wrong_inputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ]  # fmt: skip
     for files, ports, normalisation, message in cases:
         with pytest.raises(InputError) as caught:
-            read_inputs(files, ports, normalisation)
+            read(files, ports, normalisation)
         assert str(caught.value) == message
 
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(VkBackendError) as caught:
-        read_inputs(["x.png"], {"x": FLOAT_PORT}, None)
+        read(["x.png"], {"x": FLOAT_PORT}, None)
     assert str(caught.value).endswith(': pip install "vkbackend[image]"')
 
 

@@ -269,6 +269,51 @@ def test_squeeze_and_excite_multiplies_with_a_broadcast() -> None:
     np.testing.assert_array_equal(reference.run(graph, [x, s])["out0"], quantized(expected))
 
 
+@pytest.mark.parametrize("op", ["mul", "add", "sub_from"])
+def test_a_constant_per_channel(op: str) -> None:
+    values = np.random.default_rng(3).normal(size=(1, 8, 1, 1)).astype(np.float32)
+
+    def build(delegate: Delegate, value: Number) -> Number:
+        ends = [value, Number(delegate.constant(values))]
+        name = f"aten.{op.partition('_')[0]}.Tensor"
+        return delegate.call(
+            name, *(ends[::-1] if "from" in op else ends), out=delegate.tensor(SHAPE, "float32")
+        )
+
+    x = activations()
+    expected = {"mul": real(x) * values, "add": real(x) + values, "sub_from": values - real(x)}[op]
+    found = reference.run(island(build, SHAPE), [x])["out0"]
+    np.testing.assert_array_equal(found, quantized(expected))
+
+
+def test_q8ta_add_of_a_constant() -> None:
+    x, constant = activations(), activations((1, 8, 6, 5), seed=5)
+    delegate = Delegate()
+    ends = Number(delegate.input(SHAPE, "int8")), Number(delegate.constant(constant))
+    graph = converted(delegate, delegate.add(ends, (X, Y, Y), SHAPE))
+    expected = quantized(real(x) + real(constant, Y))
+    np.testing.assert_array_equal(reference.run(graph, [x])["out0"], expected)
+
+
+def test_max_pool_does_not_pass_a_falling_function() -> None:
+    def build(delegate: Delegate, value: Number) -> Number:
+        made = delegate.tensor(SHAPE, "float32")
+        value = delegate.call("aten.sub.Tensor", 1.5, value, out=made)
+        return call("max_pool2d.default", [2, 1], [2, 1], shape=(2, 8, 3, 5))(delegate, value)
+
+    x = activations()
+    expected = (np.float32(1.5) - real(x)).reshape(2, 8, 3, 2, 5).max(axis=3)
+    found = reference.run(island(build, (2, 8, 3, 5)), [x])["out0"]
+    np.testing.assert_array_equal(found, quantized(expected))
+    # Nor does the mean of it, where the function stands behind: nothing falling may follow.
+    mean = chain(
+        call("mean.dim", [2, 3], True, shape=(2, 8, 1, 1)),
+        call("mul.Tensor", -1.0, shape=(2, 8, 1, 1)),
+    )
+    with pytest.raises(UnsupportedError, match=r"aten\.mul follows, and nothing is quantised"):
+        island(mean, (2, 8, 1, 1))
+
+
 def test_silu_is_a_function_of_one_tensor() -> None:
     def build(delegate: Delegate, value: Number) -> Number:
         gate = call("sigmoid.default")(delegate, value)

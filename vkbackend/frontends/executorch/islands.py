@@ -10,7 +10,7 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.frontends.executorch import moves
 from vkbackend.frontends.executorch.records import Call
-from vkbackend.frontends.executorch.scope import Scope, shape_of
+from vkbackend.frontends.executorch.scope import Scope, node_name, shape_of
 from vkbackend.frontends.executorch.values import (
     Constant,
     Deferred,
@@ -27,9 +27,11 @@ from vkbackend.frontends.executorch.values import (
 from vkbackend.graph import Array, Quantization, Shape, TensorType
 from vkbackend.ops.base import Operator
 from vkbackend.ops.binary import Binary
+from vkbackend.ops.constant import Constant as ConstantTensor
 from vkbackend.ops.lookup import Lookup
 from vkbackend.ops.quantize import Quantize
 from vkbackend.ops.reshape import Reshape
+from vkbackend.quant import affine
 from vkbackend.quant.affine import every_value
 from vkbackend.quant.pair import Affine, find_affine
 
@@ -46,7 +48,39 @@ def store(scope: Scope, call: Call, value: Value, name: str, output: Quantizatio
         return _store_joined(scope, call, value, name, output)
     if isinstance(value, Elementwise):
         return _store_elementwise(scope, call, value, name, output)
-    raise RefusedError("its input is a constant")
+    if isinstance(value, Constant):
+        values = affine.quantize(value.array.astype(np.float32), output, reciprocal=True)
+        return scope.add(call, ConstantTensor(output), [], name, {"values": values})
+    raise RefusedError("its input is not quantised")
+
+
+def constant_tensor(scope: Scope, call: Call, array: Array) -> Elementwise:
+    """A float constant as a function of an int8 tensor: of its values' ranks. Raises RefusedError.
+
+    There are 256 int8 values, so that it may have as many different ones.
+    """
+    levels, ranks = np.unique(array.astype(np.float32), return_inverse=True)
+    if levels.size > 256 or array.ndim > 4 or np.isnan(levels).any():
+        raise RefusedError(
+            f"a constant of shape {list(array.shape)} with {levels.size} different values: "
+            "256 at most, of rank 4 at most, combine with a tensor"
+        )
+    codes = (ranks.reshape(array.shape) - 128).astype(np.int8)
+    name = scope.fresh(f"{node_name(call)}.constant")
+    op = ConstantTensor(Quantization(1.0, 0))
+    tensor = scope.add(call, op, [], name, {"values": codes}, suffix=".constant")
+    return Elementwise((tensor,), tensor.type.shape, _by_rank(levels), "")
+
+
+def _by_rank(levels: Float32) -> Callable[[Array], Float32]:
+    """The function from int8 ranks to the values that they stand for."""
+    padded = np.append(levels, np.full(256 - levels.size, levels[-1])).astype(np.float32)
+
+    def compute(values: Array) -> Float32:
+        found: Float32 = padded[values + 128]
+        return found
+
+    return compute
 
 
 def _store_elementwise(
@@ -80,8 +114,8 @@ def emit_pair(
     sources = [aligned(scope, call, source, len(value.shape)) for source in value.sources]
     types = [source.type.quantized for source in value.sources]
     form = find_affine(table, start, types[0], types[1], output) if start else None
-    affine = (form.a_scale, form.b_scale, form.offset) if form else None
-    return scope.add(call, Binary(output, value.name, affine), sources, name, {"table": table})
+    constants = (form.a_scale, form.b_scale, form.offset) if form else None
+    return scope.add(call, Binary(output, value.name, constants), sources, name, {"table": table})
 
 
 def aligned(scope: Scope, call: Call, source: Stored, rank: int) -> Stored:
@@ -213,13 +247,7 @@ def ranked(scope: Scope, call: Call, value: Elementwise) -> Elementwise:
     (source,) = value.sources
     name = scope.fresh(f"{source.name}.rank")
     result = scope.add(call, op, [source], name, {"table": codes}, suffix=".rank")
-    padded = np.append(levels, np.full(256 - levels.size, levels[-1])).astype(np.float32)
-
-    def compute(values: Array) -> Float32:
-        found: Float32 = padded[values + 128]
-        return found
-
-    return replace(value, sources=(result,), compute=compute, affine=None)
+    return replace(value, sources=(result,), compute=_by_rank(levels), affine=None)
 
 
 def _move_later(

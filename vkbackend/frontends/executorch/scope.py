@@ -23,6 +23,7 @@ from vkbackend.frontends.executorch.values import (
 from vkbackend.graph import Array, GraphBuilder, Quantization, Shape
 from vkbackend.layouts import CONV2D
 from vkbackend.ops.base import Operator
+from vkbackend.ops.constant import Constant as ConstantTensor
 from vkbackend.ops.lookup import Lookup
 from vkbackend.quant.affine import every_value
 
@@ -210,6 +211,15 @@ class Scope:
         return self.relabelled(
             call, self.stored(call, index), self.quantization(call, scale, zero_point)
         )
+
+    def activation(self, call: Call, index: int, scale: int, zero_point: int) -> Stored:
+        """An int8 argument; a constant one, of the scale that the operator states, as a tensor."""
+        value = self.value(call, index)
+        if not isinstance(value, Constant) or value.array.dtype != np.int8:
+            return self.stored(call, index)
+        op = ConstantTensor(self.quantization(call, scale, zero_point))
+        name = self.fresh(f"{node_name(call)}.constant")
+        return self.add(call, op, [], name, {"values": value.array}, suffix=".constant")
 
     def stored(self, call: Call, index: int) -> Stored:
         """An int8 argument. Raises FormatError."""

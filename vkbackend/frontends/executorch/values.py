@@ -79,6 +79,14 @@ class QuantizedConstant:
     zero_point: npt.NDArray[np.int32]
     axis: int
 
+    def real(self) -> Constant:
+        """Its float32 values."""
+        form = [1] * self.array.ndim
+        if self.scale.size > 1:
+            form[self.axis] = self.scale.size
+        centred = self.array.astype(np.int32) - self.zero_point.reshape(form)
+        return Constant(centred.astype(np.float32) * self.scale.reshape(form))
+
 
 @dataclass(frozen=True, eq=False)
 class Elementwise:

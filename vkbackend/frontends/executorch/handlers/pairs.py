@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vkbackend.frontends.executorch.islands import emit_pair, store
+from vkbackend.frontends.executorch.islands import applied, constant_tensor, emit_pair, store
 from vkbackend.frontends.executorch.records import Call
 from vkbackend.frontends.executorch.scope import Scope
 from vkbackend.frontends.executorch.values import (
@@ -14,8 +14,8 @@ from vkbackend.frontends.executorch.values import (
     Elementwise,
     Float32,
     Function,
+    QuantizedConstant,
     RefusedError,
-    Stored,
     Value,
     dequantized,
     quantized_table,
@@ -24,11 +24,13 @@ from vkbackend.graph import Shape
 from vkbackend.quant import executorch
 
 Pair = Callable[[Float32, Float32], Float32]
+# What add, sub, mul, div, minimum or maximum with a number does at these, it does everywhere.
+_PROBES = np.array([-4.0, -1.0, -0.25, 0.25, 1.0, 4.0], np.float32)
 
 
 def q8ta_add(scope: Scope, call: Call) -> Value:
     """a, b, their scales and zero points, those of y, alpha: y = a + alpha * b."""
-    ends = [scope.stored(call, 0), scope.stored(call, 1)]
+    ends = [scope.activation(call, 0, 2, 3), scope.activation(call, 1, 4, 5)]
     types = [scope.quantization(call, 2, 3), scope.quantization(call, 4, 5)]
     output, alpha = scope.quantization(call, 6, 7), scope.number(call, 8)
     a, b = (dequantized(end, of.scale, of.zero_point) for end, of in zip(ends, types, strict=True))
@@ -99,34 +101,36 @@ def _argument(scope: Scope, call: Call, index: int) -> Value:
 
 def combine(scope: Scope, call: Call, name: str, a: Value, b: Value, function: Pair) -> Value:
     """function(a, b) with at most two int8 tensors in all. Raises RefusedError."""
-    if isinstance(a, Constant) and isinstance(b, Constant):
+    real = [each.real() if isinstance(each, QuantizedConstant) else each for each in (a, b)]
+    first, second = real
+    if isinstance(first, Constant) and isinstance(second, Constant):
         with np.errstate(all="ignore"):
-            result = function(a.array.astype(np.float32), b.array.astype(np.float32))
+            result = function(first.array.astype(np.float32), second.array.astype(np.float32))
         return Constant(np.asarray(result, np.float32))
-    if isinstance(a, Constant):
-        return _with_constant(b, a, name, lambda value, constant: function(constant, value))
-    if isinstance(b, Constant):
-        return _with_constant(a, b, name, function)
-    if not isinstance(a, Elementwise) or not isinstance(b, Elementwise):
+    if isinstance(first, Constant) and first.array.size == 1:
+        return _with_number(second, first, name, lambda value, number: function(number, value))
+    if isinstance(second, Constant) and second.array.size == 1:
+        return _with_number(first, second, name, function)
+    tensors = [
+        constant_tensor(scope, call, each.array) if isinstance(each, Constant) else each
+        for each in real
+    ]
+    pair = [each for each in tensors if isinstance(each, Elementwise)]
+    if len(pair) != 2:
         raise RefusedError("an input of it is float32 and no function of one int8 tensor")
-    return _of_tensors(a, b, name, function)
+    return _of_tensors(pair[0], pair[1], name, function)
 
 
-def _with_constant(value: Value, constant: Constant, name: str, function: Pair) -> Value:
-    if isinstance(value, Stored | Constant) or not hasattr(value, "then"):
-        raise RefusedError("its input is not quantised")
-    array = constant.array.astype(np.float32)
-    if array.size != 1:
-        raise RefusedError(
-            f"a constant of shape {list(array.shape)}: only one number combines with a tensor"
-        )
-    number = array.reshape(-1)
+def _with_number(value: Value, constant: Constant, name: str, function: Pair) -> Value:
+    """A function of one tensor; it rises where it does so at a few numbers of either sign."""
+    number = constant.array.astype(np.float32).reshape(-1)
 
     def apply(values: Float32) -> Float32:
         return np.asarray(function(values, number), np.float32)
 
-    rises = bool(name.endswith(("add", "sub")))
-    return value.then(Function(name, apply, rises))
+    with np.errstate(all="ignore"):
+        rises = bool((np.diff(apply(_PROBES)) >= 0).all())
+    return applied(value, (Function(name, apply, rises),))
 
 
 def _of_tensors(a: Elementwise, b: Elementwise, name: str, function: Pair) -> Elementwise:

@@ -55,7 +55,7 @@ def dequantize_per_channel(scope: Scope, call: Call) -> Value:
 def clone(scope: Scope, call: Call) -> Value:
     """A copy: of an int8 tensor in a layout of its own, of others the value itself."""
     value = scope.value(call, 0)
-    if scope.output(call).dtype != "int8":
+    if scope.output(call).dtype != "int8" or isinstance(value, Constant):
         return value
     return scope.add(call, Clone(), [scope.stored(call, 0)], scope.name(call))
 
