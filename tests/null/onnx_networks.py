@@ -87,10 +87,7 @@ class Network:
         return self.node("DequantizeLinear", [x, *self.parameters(scale, zero_point)], **attributes)
 
     def model(self, *outputs: str) -> onnx.ModelProto:
-        """The network; outputs have the type of the last QuantizeLinear's or QLinear's zero point.
-
-        Their shapes are left to inference.
-        """
+        """The network. The shapes of outputs are left to inference."""
         inputs = [
             helper.make_tensor_value_info(
                 name,
@@ -101,7 +98,7 @@ class Network:
         ]
         producers = {node.output[0]: node for node in self.nodes}
         results = [
-            helper.make_tensor_value_info(name, self._type(producers[name]), None)
+            helper.make_tensor_value_info(name, self._type(name, producers), None)
             for name in outputs
         ]
         initializers = [
@@ -111,13 +108,22 @@ class Network:
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
-    def _type(self, node: Any) -> int:
-        if node.op_type == "DequantizeLinear":
+    def _type(self, name: str, producers: dict[str, Any]) -> int:
+        """Of a tensor: a zero point's, float32, or that of what is only moved."""
+        if name in self.inputs:
+            return int(ELEMENT_TYPES[str(self.inputs[name].dtype)])
+        node = producers[name]
+        if node.op_type == "QLinearConcat":
+            return int(ELEMENT_TYPES[str(self.constants[node.input[1]].dtype)])
+        if node.op_type.startswith("Q"):
+            # A bias may follow the output's zero point.
+            found = [self.constants[each] for each in node.input if each in self.constants]
+            found = [array for array in found if array.dtype in (np.int8, np.uint8)]
+            return int(ELEMENT_TYPES[str(found[-1].dtype)]) if found else int(TensorProto.UINT8)
+        if node.op_type in ("DequantizeLinear", "Cast"):
             return int(TensorProto.FLOAT)
-        # A bias may follow the output's zero point.
-        found = [self.constants[name] for name in node.input if name in self.constants]
-        found = [array for array in found if array.dtype in (np.int8, np.uint8)]
-        return int(ELEMENT_TYPES[str(found[-1].dtype)])
+        activations = [each for each in node.input if each in producers or each in self.inputs]
+        return self._type(activations[0], producers)
 
 
 def session(model: onnx.ModelProto, *, fuse: bool = True) -> Any:

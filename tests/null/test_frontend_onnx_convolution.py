@@ -11,7 +11,7 @@ from tests.null.onnx_networks import Network, assert_equal_bits, session
 from vkbackend import reference
 from vkbackend.frontends.onnx import from_onnx
 from vkbackend.graph import Array
-from vkbackend.ops import Conv2d
+from vkbackend.ops import Conv2d, Hold
 
 AUTO_PADS = ("NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 TYPES = (("uint8", "uint8"), ("uint8", "int8"), ("int8", "int8"))  # of x and y, of w
@@ -163,7 +163,8 @@ def test_same_padding_with_a_dilation(auto_pad: str) -> None:
         *network.parameters(0.3, np.uint8(131)),
     ]
     network.node("QLinearConv", inputs, "y", auto_pad=auto_pad, dilations=[3, 1], strides=[2, 3])
-    (node,) = from_onnx(network.model("y")).nodes
+    hold, node = from_onnx(network.model("y")).nodes
+    assert isinstance(hold.op, Hold)  # the pads are those of this size
     assert isinstance(node.op, Conv2d)
     # Height: 5 outputs reach over 12 rows of 9; width: 3 outputs over 10 columns of 8.
     assert node.op.padding == ((1, 1, 2, 1) if auto_pad == "SAME_UPPER" else (2, 1, 1, 1))

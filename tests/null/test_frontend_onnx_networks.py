@@ -92,9 +92,6 @@ class FloatNetwork(Network):
             x = self.node("MatMul", [x, self.weights(self.channels, 7)])
         return self.model(x)
 
-    def _type(self, node: Any) -> int:
-        return int(onnx.TensorProto.FLOAT)
-
 
 def quantised(
     network: FloatNetwork, folder: Path, act: QuantType, weight: QuantType, **options: Any

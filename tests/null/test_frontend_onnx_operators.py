@@ -9,7 +9,7 @@ import pytest
 
 from tests.null.onnx_networks import Network, assert_equal_bits
 from vkbackend.frontends.onnx import from_onnx
-from vkbackend.ops import Binary, GlobalAveragePool, Linear, Lookup, MaxPool, Reshape
+from vkbackend.ops import Binary, GlobalAveragePool, Linear, Lookup, MaxPool
 
 DTYPES = ("uint8", "int8")
 SEEDS = range(4)
@@ -237,7 +237,9 @@ def test_max_pool(axes: int, ratio: float, dtype: str, ceil_mode: int) -> None:
     network.quantize(network.node("MaxPool", [x], **attributes), scale * ratio, zero, "y")
     graph = assert_equal_bits(network.model("y"), network.inputs)
     kinds = [node.op.kind for node in graph.nodes]
-    assert kinds == (["max_pool"] if ratio == 1 else ["max_pool", "lookup"])
+    # Pads of ceil_mode depend on the size of the input.
+    before = ["hold"] if ceil_mode else []
+    assert kinds == [*before, "max_pool", *(["lookup"] if ratio != 1 else [])]
 
 
 def test_max_pool_of_bytes() -> None:
@@ -279,8 +281,8 @@ def test_reshapes(name: str, ratio: float) -> None:
     network.quantize(network.node(op_type, inputs, **attributes), scale * ratio, zero, "y")
     graph = assert_equal_bits(network.model("y"), network.inputs)
     assert graph.types["y"].shape == shape
-    assert isinstance(graph.nodes[0].op, Reshape)
-    assert len(graph.nodes) == (1 if ratio == 1 else 2)
+    kinds = [node.op.kind for node in graph.nodes]
+    assert kinds == (["reshape"] if ratio == 1 else ["lookup", "reshape"])
 
 
 @pytest.mark.parametrize("opset", [11, 13])

@@ -12,6 +12,7 @@ from vkbackend.ops.float_mean import FloatMean
 from vkbackend.ops.float_softmax import FloatSoftmax
 from vkbackend.ops.float_unary import FloatUnary
 from vkbackend.ops.global_average_pool import GlobalAveragePool
+from vkbackend.ops.hold import Hold
 from vkbackend.ops.linear import Linear
 from vkbackend.ops.lookup import Lookup
 from vkbackend.ops.lookup_float import LookupFloat
@@ -30,6 +31,7 @@ from vkbackend.ops.resize import Resize
 from vkbackend.ops.softmax import Softmax
 from vkbackend.ops.softmax_float import SoftmaxFloat
 from vkbackend.ops.strided_copy import StridedCopy
+from vkbackend.ops.window_pad import WindowPad
 
 OPERATORS: dict[str, type[Operator]] = {
     operator.kind: operator
@@ -45,6 +47,7 @@ OPERATORS: dict[str, type[Operator]] = {
         FloatSoftmax,
         FloatUnary,
         GlobalAveragePool,
+        Hold,
         Linear,
         Lookup,
         LookupFloat,
@@ -63,5 +66,6 @@ OPERATORS: dict[str, type[Operator]] = {
         Softmax,
         SoftmaxFloat,
         StridedCopy,
+        WindowPad,
     )
 }

@@ -11,7 +11,16 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.graph import Array, BoundNode, TensorType
 from vkbackend.ops.copying import Box, Boxes, Copying, channels_last
-from vkbackend.ops.strides import EXPAND, RESHAPE, SLICE, TRANSPOSE, Step, Strides, resolve_sizes
+from vkbackend.ops.strides import (
+    EXPAND,
+    RESHAPE,
+    SLICE,
+    TRANSPOSE,
+    Step,
+    Strides,
+    positions,
+    resolve_sizes,
+)
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,15 @@ class Rearrange(Copying):
         """One box per input along the axis."""
         if not inputs or len(inputs) != len(self.moves):
             raise GraphError(f"moves of {len(self.moves)} inputs, got {len(inputs)}")
+        if len(inputs) == 1:
+            return self._one(inputs[0])
         found, at = [], 0
         for tensor, steps in zip(inputs, self.moves, strict=True):
-            strides = follow(Strides.of(tensor.shape, channels_last(tensor)), steps)
+            strides = _whole(_followed(tensor, steps))
             found.append(strides)
         shapes = [strides.shape for strides in found]
         rank = len(shapes[0])
-        if not 0 <= self.axis < max(rank, 1):
+        if not 0 <= self.axis < rank:
             raise GraphError(f"axis {self.axis} does not fit {list(shapes[0])}")
         boxes = []
         for strides in found:
@@ -59,6 +70,12 @@ class Rearrange(Copying):
         whole = tuple(at if axis == self.axis else size for axis, size in enumerate(shapes[0]))
         return Boxes(whole, tuple(boxes))
 
+    def _one(self, tensor: TensorType) -> Boxes:
+        path = _followed(tensor, self.moves[0])
+        begin = tuple(-first for first, _ in path.crop)
+        shape = tuple(count for _, count in path.crop)
+        return Boxes(shape, (Box(begin, path.strides),))
+
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
         """NumPy's own reshape, transpose, indexing and concatenate."""
         moved = [_move(values, steps) for values, steps in zip(inputs, self.moves, strict=True)]
@@ -66,16 +83,48 @@ class Rearrange(Copying):
         return [np.ascontiguousarray(whole).reshape(node.outputs[0].shape)]
 
 
-def follow(strides: Strides, steps: Sequence[Step]) -> Strides:
-    """Where the elements lie after all steps. Raises GraphError where a copy must come between."""
+@dataclass(frozen=True)
+class Path:
+    """Where moved elements lie, and what is kept of each axis: its first position, and how many.
+
+    What is cut off from an axis of several digits is left out when it is written.
+    """
+
+    strides: Strides
+    crop: tuple[tuple[int, int], ...]
+
+
+def follow(strides: Strides, steps: Sequence[Step]) -> Path | None:
+    """All steps in one copy; None where one must come between. Raises GraphError."""
+    cuts: list[tuple[int, int]] | None = None
     for step in steps:
-        moved = strides.moved(step)
-        if moved is None:
-            raise GraphError(
-                f"{step.kind} {list(step.values)} of {list(strides.shape)} needs a copy"
-            )
-        strides = moved
-    return strides
+        moved = strides.moved(step) if cuts is None else None
+        if moved is not None:
+            strides = moved
+            continue
+        if step.kind != SLICE:
+            return None
+        axis, begin, end, stride = step.values
+        cuts = cuts or [(0, size) for size in strides.shape]
+        sizes = tuple(count for _, count in cuts)
+        first, stride, count = positions(sizes, axis, begin, end, stride)
+        if stride != 1:
+            return None
+        cuts[axis] = cuts[axis][0] + first, count
+    return Path(strides, tuple(cuts or [(0, size) for size in strides.shape]))
+
+
+def _followed(tensor: TensorType, steps: Sequence[Step]) -> Path:
+    path = follow(Strides.of(tensor.shape, channels_last(tensor)), steps)
+    if path is None:
+        raise GraphError(f"moves of {tensor} need more than one copy")
+    return path
+
+
+def _whole(path: Path) -> Strides:
+    if any(cut != (0, size) for cut, size in zip(path.crop, path.strides.shape, strict=True)):
+        raise GraphError("what is cut off is copied before it is joined")
+    return path.strides
 
 
 def _keeps_batch(step: Step) -> bool:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vkbackend.errors import InputError, UnsupportedError
+from vkbackend.frontends.onnx.floats import real_of
+from vkbackend.frontends.onnx.fold import folded, folds
 from vkbackend.frontends.onnx.handlers import handler_of
-from vkbackend.frontends.onnx.inputs import input_type
-from vkbackend.frontends.onnx.qdq import store
+from vkbackend.frontends.onnx.inputs import input_types
+from vkbackend.frontends.onnx.moves import emitted, materialised
 from vkbackend.frontends.onnx.reader import OnnxModel, OnnxNode
 from vkbackend.frontends.onnx.scope import Scope
 from vkbackend.frontends.onnx.values import (
     Constant,
     Deferred,
     Dequantized,
+    Moved,
     QuantizedConstant,
     RefusedError,
-    Stored,
+    Tensor,
     Unknown,
     Value,
 )
 from vkbackend.graph import Graph
 from vkbackend.ops.dequantize import Dequantize
+from vkbackend.ops.rearrange import Rearrange
 from vkbackend.ops.reshape import Reshape
+
+NOT_SUPPORTED = "this operator is not supported"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,12 @@ class Problem:
     reason: str
 
 
-def convert(model: OnnxModel, batch_size: int, outputs: Sequence[str] | None) -> Graph:
+def convert(
+    model: OnnxModel,
+    batch_size: int,
+    outputs: Sequence[str] | None,
+    shapes: Mapping[str, Sequence[int]],
+) -> Graph:
     """The part of the network that the outputs need. Raises InputError and UnsupportedError."""
     names = tuple(model.outputs if outputs is None else outputs)
     _verify_outputs(model, names)
@@ -44,9 +55,7 @@ def convert(model: OnnxModel, batch_size: int, outputs: Sequence[str] | None) ->
     read = {name for node in nodes for name in node.inputs if name} | set(names)
     for entry in model.inputs:
         if entry.name in read:
-            found = input_type(model, entry, batch_size)
-            scope.builder.input(entry.name, found)
-            scope.values[entry.name] = Stored(entry.name, found)
+            scope.input(entry.name, input_types(model, entry, batch_size, shapes))
     problems = [problem for node in nodes for problem in _convert_node(scope, node, read)]
     problems += [problem for name in names for problem in _finish(scope, name)]
     if problems:
@@ -80,19 +89,25 @@ def _needed(model: OnnxModel, outputs: Iterable[str]) -> list[OnnxNode]:
 
 
 def _convert_node(scope: Scope, node: OnnxNode, read: set[str]) -> list[Problem]:
-    """Puts the value of the node's first output into the scope; or its outputs are unknown."""
-    further = [name for name in node.outputs[1:] if name in read]
+    """Puts the values of the node's outputs into the scope; or they are unknown."""
     handler = handler_of(node)
-    if handler is None:
-        return _refused(scope, node, RefusedError("this operator is not supported"))
     if any(isinstance(scope.values.get(name), Unknown) for name in node.inputs if name):
-        return _refused(scope, node, None)
-    if further:
-        return _refused(scope, node, RefusedError(f"its further output {further[0]!r} is used"))
+        known = handler is not None or folds(node)
+        return _refused(scope, node, None if known else RefusedError(NOT_SUPPORTED))
     try:
-        scope.values[node.outputs[0]] = handler(scope, node)
+        values = folded(scope, node)
+        if values is None:
+            if handler is None:
+                raise RefusedError(NOT_SUPPORTED)
+            made = handler(scope, node)
+            values = made if isinstance(made, list) else [made]
     except RefusedError as refusal:
         return _refused(scope, node, refusal)
+    names = [name for name in node.outputs if name]
+    further = [name for name in names[len(values) :] if name in read]
+    if further:
+        return _refused(scope, node, RefusedError(f"its further output {further[0]!r} is used"))
+    scope.values.update(zip(names, values, strict=False))
     return []
 
 
@@ -117,18 +132,35 @@ def _finish(scope: Scope, name: str) -> list[Problem]:
 
 def _emit_output(scope: Scope, node: OnnxNode, name: str, value: Value) -> None:
     if isinstance(value, Deferred) and value.natural is not None:
-        source = store(scope, value, scope.fresh(f"{name}.quantized"), value.natural, node.name)
-        value = Dequantized(source)
+        made = emitted(scope, value, scope.fresh(f"{name}.quantized"), value.natural)
+        value = Dequantized(made)
     if isinstance(value, Dequantized):
-        scope.add(node.name, Dequantize(), [value.tensor], name)
-    elif isinstance(value, Stored):
-        if value.name != name:
-            # The same tensor under another name: a copy gives the output its own.
-            scope.add(node.name, Reshape(value.type.shape), [value], name)
-    elif isinstance(value, Constant):
+        source = materialised(scope, value.tensor, scope.fresh(f"{name}.quantized"))
+        if name not in scope.builder.types:
+            scope.add(node.name, Dequantize(), [source], name)
+            return
+        value = real_of(scope, node, value, name)
+    if isinstance(value, Deferred) and value.real is not None:
+        value = real_of(scope, node, value, name)
+    if isinstance(value, Tensor):
+        _name_output(scope, node, name, value)
+    elif isinstance(value, Constant | QuantizedConstant):
         raise RefusedError(f"output {name!r} is a constant; leave it out")
     else:
         raise RefusedError(f"output {name!r} is float32: {_quantized_behind(scope.model, name)}")
+
+
+def _name_output(scope: Scope, node: OnnxNode, name: str, value: Tensor) -> None:
+    """Gives a tensor of the graph the name of an output."""
+    if isinstance(value, Moved) and name not in scope.builder.types:
+        value = materialised(scope, value, name)
+    stored = materialised(scope, value)
+    if stored.name == name:
+        return
+    # The same tensor under another name: a copy gives the output its own.
+    rank = len(stored.type.shape)
+    op = Reshape((0,) * rank) if stored.quantization else Rearrange(((),), "copy")
+    scope.add(node.name, op, [stored], name)
 
 
 def _quantized_behind(model: OnnxModel, name: str) -> str:
@@ -175,6 +207,6 @@ def _cuts(scope: Scope, refused: Sequence[OnnxNode]) -> list[str]:
 
 
 def _is_output(value: Value | None) -> bool:
-    return isinstance(value, Stored | Dequantized) or (
-        isinstance(value, Deferred) and value.natural is not None
+    return isinstance(value, Tensor | Dequantized) or (
+        isinstance(value, Deferred) and (value.natural is not None or value.real is not None)
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vkbackend.frontends.onnx.moves import behind, emitted, materialised
 from vkbackend.frontends.onnx.reader import OnnxNode
 from vkbackend.frontends.onnx.scope import Scope
 from vkbackend.frontends.onnx.values import (
@@ -18,15 +19,15 @@ from vkbackend.frontends.onnx.values import (
     Deferred,
     Dequantized,
     Float32,
-    Function,
     Functions,
+    Moved,
     QuantizedConstant,
     RefusedError,
     Stored,
+    Tensor,
     Value,
 )
-from vkbackend.graph import Array, Quantization, Shape
-from vkbackend.ops.base import Operator
+from vkbackend.graph import Array, Quantization
 from vkbackend.ops.lookup import Lookup
 from vkbackend.ops.quantize import Quantize
 from vkbackend.quant import affine, onnxruntime
@@ -62,7 +63,7 @@ def dequantize_linear(scope: Scope, node: OnnxNode) -> Value:
         _verify_channels(array, scale, zero_point, axis)
         whole = np.broadcast_to(zero_point, scale.shape).astype(np.int32)
         return QuantizedConstant(array, scale, whole, axis)
-    return Dequantized(scope.operand(node, 0))
+    return Dequantized(operand(scope, node, 0))
 
 
 def _verify_channels(values: Array, scale: Array, zero_point: Array, axis: int) -> None:
@@ -99,44 +100,87 @@ def _quantized_constant(scope: Scope, node: OnnxNode, values: Array) -> Constant
     return Constant(whole.astype(zero_point.dtype))
 
 
-def store(scope: Scope, value: Value, name: str, output: Quantization, node_name: str) -> Stored:
+def operand(scope: Scope, node: OnnxNode, index: int) -> Tensor:
+    """A quantised input whose scale and zero point are the two inputs behind it."""
+    value = scope.value(node, index)
+    if not isinstance(value, Stored | Moved) or value.quantization is None:
+        raise RefusedError(f"input {node.inputs[index]!r} is not an int8 or uint8 activation")
+    stated = scope.quantization(node, index + 1, index + 2, value.quantization.dtype)
+    return relabelled(scope, node, value, stated)
+
+
+def stored_operand(scope: Scope, node: OnnxNode, index: int) -> Stored:
+    """The same, its elements in order in the graph."""
+    return materialised(scope, operand(scope, node, index))
+
+
+def relabelled(scope: Scope, node: OnnxNode, tensor: Tensor, to: Quantization) -> Tensor:
+    """The same bytes under another scale and zero point: ONNX states both at each reader."""
+    if tensor.quantization == to:
+        return tensor
+    assert tensor.quantization is not None
+    if tensor.quantization.dtype != to.dtype:
+        raise RefusedError(
+            f"tensor {tensor.name!r} is {tensor.quantization.dtype}, its zero point here {to.dtype}"
+        )
+
+    def relabel(source: Stored) -> Stored:
+        key = (source.name, to)
+        if key not in scope.relabelled:
+            table = {"table": affine.every_value(to)}
+            output = scope.fresh(f"{source.name}.relabelled")
+            name, op = f"{node.name}.{source.name}", Lookup(to, "relabel")
+            scope.relabelled[key] = scope.add(name, op, [source], output, table)
+        return scope.relabelled[key]
+
+    return behind(tensor, relabel)
+
+
+def store(scope: Scope, value: Value, name: str, output: Quantization, node_name: str) -> Tensor:
     """The value as a quantised tensor, called `name` where one has to be made. Raises RefusedError.
 
     `node_name` is for a node that only changes the scale, or quantises a float input.
     """
     if isinstance(value, Dequantized):
         return rescale(scope, node_name, value.tensor, name, output, ())
-    if isinstance(value, Stored) and value.type.quantization is None:
-        return scope.add(node_name, Quantize(output), [value], name)
+    if isinstance(value, Stored | Moved) and value.quantization is None:
+        # Elements are quantised one by one: where they are moved, before that.
+        made = scope.fresh(f"{name}.source") if isinstance(value, Moved) else name
+        op = Quantize(output)
+        return _named(behind(value, lambda x: scope.add(node_name, op, [x], made)), name)
     if not isinstance(value, Deferred):
         raise RefusedError("its input is quantised already")
-    key = (value, output)
-    if key not in scope.finished:
-        try:
-            scope.finished[key] = value.emit(name, output, value.functions)
-        except RefusedError as refusal:
-            # What does not fold is the float operator, not the QuantizeLinear that asked for it.
-            raise RefusedError(refusal.reason, refusal.node or value.node) from refusal
-    return scope.finished[key]
+    return emitted(scope, value, name, output)
 
 
 def rescale(
     scope: Scope,
     node_name: str,
-    source: Stored,
+    source: Tensor,
     name: str,
     output: Quantization,
     functions: Functions,
-) -> Stored:
+) -> Tensor:
     """quantize(functions(dequantize(source))) as a table; the source where nothing changes."""
-    table = _table(source.type.quantized, output, functions)
+    assert source.quantization is not None
+    table = changing_table(source.quantization, output, functions)
     if table is None:
-        return source
+        return _named(source, name)
     function = "+".join(function.name for function in functions) or "requantize"
-    return scope.add(node_name, Lookup(output, function), [source], name, {"table": table})
+    made = scope.fresh(f"{name}.source") if isinstance(source, Moved) else name
+
+    def look_up(x: Stored) -> Stored:
+        return scope.add(node_name, Lookup(output, function), [x], made, {"table": table})
+
+    return _named(behind(source, look_up), name)
 
 
-def _table(x: Quantization, output: Quantization, functions: Functions) -> Array | None:
+def _named(tensor: Tensor, name: str) -> Tensor:
+    """What is still to be copied gets the name under which it was asked for last."""
+    return replace(tensor, name=name) if isinstance(tensor, Moved) else tensor
+
+
+def changing_table(x: Quantization, output: Quantization, functions: Functions) -> Array | None:
     """The table of the functions, or None where it returns every value as it is."""
     table = onnxruntime.unary_table(composed(functions), x, output)
     if x == output and np.array_equal(table, affine.every_value(x)):
@@ -153,19 +197,6 @@ def composed(functions: Functions) -> Callable[[Float32], Float32]:
         return values
 
     return apply
-
-
-def apply(scope: Scope, node: OnnxNode, function: Function) -> Value:
-    """The node as an element-wise function of its first input."""
-    value = scope.value(node, 0)
-    if isinstance(value, Deferred) and value.natural is None:
-        return value.then(function, node)
-    source = activation(scope, node, 0)
-
-    def emit(name: str, output: Quantization, functions: Functions) -> Stored:
-        return rescale(scope, node.name, source, name, output, functions)
-
-    return Deferred(node, emit, functions=(function,))
 
 
 def clamp_of(functions: Functions, output: Quantization) -> tuple[int, int] | None:
@@ -188,7 +219,25 @@ def clamp_of(functions: Functions, output: Quantization) -> tuple[int, int] | No
     return None if clamp == output.range else clamp
 
 
+def clamped(
+    scope: Scope, node: OnnxNode, tensor: Stored, name: str, functions: Functions
+) -> Stored:
+    """A quantised result with Relu and Clip behind it, for operators that have no limits."""
+    output = tensor.type.quantized
+    clamp = clamp_of(functions, output)
+    if clamp is None:
+        return tensor
+    table = np.clip(affine.every_value(output), *clamp).astype(output.dtype)
+    op = Lookup(output, "+".join(function.name for function in functions))
+    return scope.add(f"{node.name}.clip", op, [tensor], name, {"table": table})
+
+
 def activation(scope: Scope, node: OnnxNode, index: int) -> Stored:
+    """The quantised tensor behind a float input, in order. RefusedError where there is none."""
+    return materialised(scope, quantized_of(scope, node, index))
+
+
+def quantized_of(scope: Scope, node: OnnxNode, index: int) -> Tensor:
     """The quantised tensor behind a float input. Raises RefusedError where there is none."""
     value = scope.value(node, index)
     if isinstance(value, Dequantized):
@@ -201,49 +250,8 @@ def activation(scope: Scope, node: OnnxNode, index: int) -> Stored:
     raise RefusedError(f"input {node.inputs[index]!r} {_NOT_QUANTIZED}")
 
 
-def move(
-    scope: Scope, node: OnnxNode, operator: Callable[[Shape], Operator], any_order: bool = False
-) -> Value:
-    """A node that moves bytes or picks among them: the output keeps the input's quantisation.
-
-    `operator` is given the input's shape. Works on quantised tensors and between
-    DequantizeLinear and QuantizeLinear, where a change of scale becomes a table after it.
-    `any_order` says that it keeps every element, so that any function commutes with it; picking
-    the greatest commutes with rising functions only.
-    """
-    value = scope.value(node, 0)
-    if isinstance(value, Constant | QuantizedConstant):
-        raise RefusedError("its input is a constant; only activations are moved")
-    if isinstance(value, Stored) and value.type.quantization is not None:
-        return scope.add(node.name, operator(value.type.shape), [value], node.outputs[0])
-    natural = _natural(value)
-
-    def emit(name: str, output: Quantization, functions: Functions) -> Stored:
-        kept = natural or output
-        # Where the input's scale is free, the functions go before the move: no table is needed.
-        before = value if natural else _before(value, functions, any_order)
-        behind = functions if natural else ()
-        table = _table(kept, output, behind)
-        source = store(scope, before, scope.fresh(f"{name}.source"), kept, f"{node.name}.quantize")
-        moved = name if table is None else scope.fresh(f"{name}.moved")
-        result = scope.add(node.name, operator(source.type.shape), [source], moved)
-        return rescale(scope, f"{node.name}.requantize", result, name, output, behind)
-
-    return Deferred(node, emit, natural)
-
-
-def _before(value: Value, functions: Functions, any_order: bool) -> Value:
-    """The value with functions applied that follow a move of it. Raises RefusedError."""
-    if not functions:
-        return value
-    if not isinstance(value, Deferred):
-        raise RefusedError(f"{functions[0].name} follows, and nothing is quantised before it")
-    if not (any_order or all(function.rises for function in functions)):
-        raise RefusedError(f"{functions[-1].name} follows, and nothing is quantised between")
-    return replace(value, functions=(*value.functions, *functions))
-
-
-def _natural(value: Value) -> Quantization | None:
-    if isinstance(value, Dequantized):
-        return value.tensor.type.quantization
-    return value.natural if isinstance(value, Deferred) else None
+def is_quantized(value: Value) -> bool:
+    """Whether a float value is the reading of a quantised tensor."""
+    return isinstance(value, Dequantized) or (
+        isinstance(value, Deferred) and value.natural is not None
+    )

@@ -91,6 +91,7 @@ class OnnxModel:
     outputs: tuple[str, ...]
     nodes: tuple[OnnxNode, ...]
     constants: Mapping[str, Array]
+    opset: int
 
     def producers(self) -> dict[str, OnnxNode]:
         """The node that makes each tensor."""
@@ -195,7 +196,8 @@ def _typed(library: ModuleType, name: str, model: Any) -> OnnxModel:
         _input(library, info) for info in model.graph.input if info.name not in constants
     )
     outputs = tuple(info.name for info in model.graph.output)
-    return OnnxModel(name, inputs, outputs, tuple(nodes), constants)
+    opsets = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
+    return OnnxModel(name, inputs, outputs, tuple(nodes), constants, max(opsets, default=1))
 
 
 def _node(library: ModuleType, proto: Any) -> OnnxNode:

@@ -7,20 +7,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vkbackend.errors import GraphError
+from vkbackend.frontends.onnx.inputs import TRIALS
 from vkbackend.frontends.onnx.reader import OnnxModel, OnnxNode
 from vkbackend.frontends.onnx.values import (
     Constant,
     Deferred,
     QuantizedConstant,
     RefusedError,
+    Shapes,
     Stored,
+    Tensor,
     Unknown,
     Value,
 )
-from vkbackend.graph import RANGES, Array, GraphBuilder, Quantization
+from vkbackend.graph import RANGES, Array, GraphBuilder, Node, Quantization, TensorType, infer
 from vkbackend.ops.base import Operator
-from vkbackend.ops.lookup import Lookup
-from vkbackend.quant.affine import every_value
+from vkbackend.ops.strides import Step
+
+Types = tuple[TensorType | None, ...]
 
 
 class Scope:
@@ -32,9 +36,18 @@ class Scope:
         self.values: dict[str, Value] = {
             name: Constant(array) for name, array in model.constants.items()
         }
-        self.finished: dict[tuple[Deferred, Quantization], Stored] = {}
-        self._relabelled: dict[tuple[str, Quantization], Stored] = {}
+        # What is made once however often it is asked for.
+        self.finished: dict[tuple[Deferred, Quantization], Tensor] = {}
+        self.copies: dict[tuple[str, tuple[Step, ...]], Stored] = {}
+        self.relabelled: dict[tuple[str, Quantization], Stored] = {}
+        self.reals: dict[object, Stored] = {}
         self._names = {name for node in model.nodes for name in (*node.inputs, *node.outputs)}
+
+    def input(self, name: str, types: Types) -> None:
+        """Declares a network input."""
+        assert types[0] is not None
+        self.builder.input(name, types[0])
+        self.values[name] = Stored(name, types)
 
     def add(
         self,
@@ -51,7 +64,34 @@ class Scope:
             # The operator's label repeats what the list of refused nodes says already.
             raise RefusedError(str(error).removeprefix(f"{op.kind} {name!r}: ")) from error
         self._names.add(output)
-        return Stored(output, self.builder.types[output])
+        others = self._infer_trials(op, inputs, constants)[1:]
+        return Stored(output, (self.builder.types[output], *others))
+
+    def shapes_of(
+        self, op: Operator, inputs: Sequence[Stored], constants: Mapping[str, Array] | None = None
+    ) -> Shapes:
+        """Shape of an operator's output at each trial, without adding a node."""
+        types = self._infer_trials(op, inputs, constants)
+        if types[0] is None:
+            # Raises what is wrong at the first trial.
+            types = tuple(op.infer([tensor.type for tensor in inputs], constants or {}))
+        return tuple(tensor.shape if tensor else None for tensor in types)
+
+    def _infer_trials(
+        self, op: Operator, inputs: Sequence[Stored], constants: Mapping[str, Array] | None
+    ) -> Types:
+        arrays = dict(constants or {})
+        found: list[TensorType | None] = []
+        for trial in range(TRIALS):
+            types = [tensor.types[trial] for tensor in inputs]
+            known = {str(index): each for index, each in enumerate(types) if each is not None}
+            node = Node("", op, tuple(map(str, range(len(types)))), ("y",), {r: r for r in arrays})
+            try:
+                found.append(infer(node, known, arrays)[0])
+            except GraphError:
+                # The network does not take inputs of that size.
+                found.append(None)
+        return tuple(found)
 
     def fresh(self, wanted: str) -> str:
         """A tensor name that neither the file nor the graph has."""
@@ -61,6 +101,10 @@ class Scope:
             name = f"{wanted}.{count}"
         self._names.add(name)
         return name
+
+    def free(self, name: str) -> str:
+        """The name itself, or one like it where the graph has a tensor of that name."""
+        return self.fresh(name) if name in self.builder.types else name
 
     def value(self, node: OnnxNode, index: int) -> Value:
         """What is known about an input. Raises RefusedError where it is missing or unknown."""
@@ -85,6 +129,12 @@ class Scope:
     def optional_array(self, node: OnnxNode, index: int) -> Array | None:
         """A constant input, or None where it is omitted. Raises RefusedError."""
         return self.array(node, index) if node.has_input(index) else None
+
+    def arrays(self, node: OnnxNode, index: int) -> list[Array | None]:
+        """A constant input at each trial: what is computed from shapes. Raises RefusedError."""
+        array = self.array(node, index)
+        value = self.value(node, index)
+        return value.arrays(TRIALS) if isinstance(value, Constant) else [array] * TRIALS
 
     def quantization(
         self, node: OnnxNode, scale: int, zero_point: int, dtype: str | None = None
@@ -123,31 +173,3 @@ class Scope:
         if zero_points.ndim > 1 and zero_points.size > 1:
             raise RefusedError(f"a zero point has shape {list(zero_points.shape)}")
         return scales.reshape(-1), zero_points.reshape(-1)
-
-    def operand(self, node: OnnxNode, index: int) -> Stored:
-        """A quantised input whose scale and zero point are the two inputs behind it."""
-        value = self.value(node, index)
-        if not isinstance(value, Stored) or value.type.quantization is None:
-            raise RefusedError(f"input {node.inputs[index]!r} is not an int8 or uint8 activation")
-        stated = self.quantization(node, index + 1, index + 2, value.type.dtype)
-        return self.relabelled(node, value, stated)
-
-    def relabelled(self, node: OnnxNode, tensor: Stored, quantization: Quantization) -> Stored:
-        """The same bytes under another scale and zero point: ONNX states both at each reader."""
-        if tensor.type.quantization == quantization:
-            return tensor
-        if tensor.type.dtype != quantization.dtype:
-            raise RefusedError(
-                f"tensor {tensor.name!r} is {tensor.type.dtype}, "
-                f"its zero point here {quantization.dtype}"
-            )
-        key = (tensor.name, quantization)
-        if key not in self._relabelled:
-            self._relabelled[key] = self.add(
-                f"{node.name}.{tensor.name}",
-                Lookup(quantization, "relabel"),
-                [tensor],
-                self.fresh(f"{tensor.name}.relabelled"),
-                {"table": every_value(quantization)},
-            )
-        return self._relabelled[key]

@@ -1,18 +1,25 @@
-"""What is known about an ONNX tensor while a network is read."""
+"""What is known about an ONNX tensor while a network is read.
+
+A network is read for several sizes of its inputs at once, its trials: the first is what was asked
+for, the others show what depends on the size. A trial at which the network cannot run is None.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from vkbackend.errors import VkBackendError
 from vkbackend.frontends.onnx.reader import OnnxNode
-from vkbackend.graph import Array, Quantization, TensorType
+from vkbackend.graph import Array, Quantization, Shape, TensorType
+from vkbackend.ops.base import Operator
+from vkbackend.ops.strides import Step
 
 Float32 = npt.NDArray[np.float32]
+Shapes = tuple[Shape | None, ...]
 
 
 class RefusedError(VkBackendError):
@@ -26,9 +33,14 @@ class RefusedError(VkBackendError):
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A tensor whose values stand in the file."""
+    """A tensor whose values stand in the file, or follow from shapes: then one array per trial."""
 
     array: Array
+    per_trial: tuple[Array | None, ...] = ()
+
+    def arrays(self, trials: int) -> list[Array | None]:
+        """The values at each trial."""
+        return list(self.per_trial) or [self.array] * trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +61,66 @@ class QuantizedConstant:
         values: Float32 = centred.astype(np.float32) * self.scale.reshape(form)
         return values
 
+    @property
+    def quantization(self) -> Quantization | None:
+        """Of an int8 or uint8 constant of one scale; None of another."""
+        if self.scale.size != 1 or self.array.dtype not in (np.int8, np.uint8):
+            return None
+        scale, zero_point = float(self.scale.reshape(-1)[0]), int(self.zero_point.reshape(-1)[0])
+        return Quantization(scale, zero_point, str(self.array.dtype))
+
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor of the graph being built: quantised, or float32."""
+    """A tensor of the graph being built: quantised, or float32; its type at each trial."""
 
     name: str
-    type: TensorType
+    types: tuple[TensorType | None, ...]
+
+    @property
+    def type(self) -> TensorType:
+        """At the first trial."""
+        assert self.types[0] is not None
+        return self.types[0]
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """None for float32."""
+        return self.type.quantization
+
+    @property
+    def shapes(self) -> Shapes:
+        """At each trial."""
+        return tuple(tensor.shape if tensor else None for tensor in self.types)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Elements of a tensor of the graph in another order or fewer of them, of any rank.
+
+    Nothing is copied before an operator needs them; `node` then names the copy.
+    """
+
+    name: str
+    node: OnnxNode
+    source: Stored
+    steps: tuple[Step, ...]
+    shapes: Shapes
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """The source's."""
+        return self.source.quantization
+
+
+Tensor = Stored | Moved
 
 
 @dataclass(frozen=True)
 class Dequantized:
-    """The float32 reading of a quantised tensor; nothing computes it unless an output asks."""
+    """The float32 reading of a quantised tensor; nothing computes it unless someone asks."""
 
-    tensor: Stored
+    tensor: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,16 +129,20 @@ class Function:
 
     `bounds` stand where it clips to them and no more. `rises` says that a greater value never
     gives a lesser result, in float32 too: the greatest of a window may then be taken before it.
+    `device` computes it of float32 tensors with these constants, where there is such an operator.
     """
 
     name: str
     apply: Callable[[Float32], Float32]
     bounds: tuple[float, float] | None = None
     rises: bool = False
+    device: Operator | None = None
+    constants: Mapping[str, Array] = field(default_factory=dict)
 
 
 Functions = tuple[Function, ...]
-Emit = Callable[[str, Quantization, Functions], Stored]
+Emit = Callable[[str, Quantization, Functions], Tensor]
+EmitReal = Callable[[str, Functions], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +151,16 @@ class Deferred:
 
     `emit(tensor name, quantisation, functions)` appends the node that makes it, the element-wise
     functions applied to its result. `natural` is the quantisation that it keeps when only bytes
-    move, so that it can be stored without being asked to.
+    move, so that it can be stored without being asked to. `real(tensor name, functions)` appends
+    what makes it in float32; None where that is not done on the device.
     """
 
     node: OnnxNode
     emit: Emit
+    shapes: Shapes
     natural: Quantization | None = None
     functions: Functions = ()
+    real: EmitReal | None = None
 
     def then(self, function: Function, node: OnnxNode) -> Deferred:
         """The same, with one more function applied by that node."""
@@ -107,4 +172,22 @@ class Unknown:
     """The output of a node that was refused: what reads it is not blamed."""
 
 
-Value = Constant | QuantizedConstant | Stored | Dequantized | Deferred | Unknown
+Value = Constant | QuantizedConstant | Stored | Moved | Dequantized | Deferred | Unknown
+
+
+def first_shape(shapes: Shapes | None) -> Shape:
+    """At the first trial, where every tensor has one."""
+    assert shapes
+    assert shapes[0] is not None
+    return shapes[0]
+
+
+def shapes_of(value: Value, trials: int) -> Shapes | None:
+    """The value's shape at each trial; None where it is unknown."""
+    if isinstance(value, Constant):
+        return tuple(None if a is None else a.shape for a in value.arrays(trials))
+    if isinstance(value, QuantizedConstant):
+        return (value.array.shape,) * trials
+    if isinstance(value, Dequantized):
+        return value.tensor.shapes
+    return None if isinstance(value, Unknown) else value.shapes

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vkbackend.frontends.onnx.reader import OnnxNode
-from vkbackend.frontends.onnx.values import RefusedError
+from vkbackend.frontends.onnx.scope import Scope
+from vkbackend.frontends.onnx.values import RefusedError, Stored
 from vkbackend.graph import Shape
+from vkbackend.layouts import dims_of
+from vkbackend.ops.hold import Hold
+from vkbackend.ops.reshape import Reshape
+from vkbackend.ops.window_pad import WindowPad
 
 Pair = tuple[int, int]
+_RULES = {"SAME_UPPER": "upper", "SAME_LOWER": "lower"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,54 @@ class Window:
     stride: Pair
     padding: tuple[int, int, int, int]
     dilation: Pair
+
+    @property
+    def reach(self) -> Pair:
+        """Elements from a window's first to its last, both counted."""
+        height, width = (
+            step * (size - 1) + 1 for size, step in zip(self.kernel, self.dilation, strict=True)
+        )
+        return height, width
+
+
+def fitted(
+    scope: Scope, node: OnnxNode, x: Stored, kernel: Sequence[int], fill: int | None
+) -> tuple[Stored, Window]:
+    """The input and the node's window over it; padded before where pads depend on the size.
+
+    `fill` is what a pad counts as, None where a pad is no value. In a file of one size, and where
+    pads are no values, the pads of that size are taken and other sizes held to its remainder.
+    """
+    window = window_of(node, x.type.shape, kernel)
+    mode = node.text("auto_pad", "NOTSET")
+    depends = mode in _RULES or node.integer("ceil_mode", 0)
+    if not depends or window.stride == (1, 1):
+        return x, window
+    if fill is None or not open_sizes(scope):
+        height, width = dims_of(x.type.shape)[2:]
+        hold = Hold(window.stride, (height % window.stride[0], width % window.stride[1]))
+        return scope.add(f"{node.name}.hold", hold, [x], scope.fresh(f"{x.name}.held")), window
+    padding = _stated_padding(node, x.type.shape)
+    op = WindowPad(window.reach, window.stride, _RULES.get(mode, "ceil"), fill, padding)
+    padded = scope.add(f"{node.name}.pad", op, [x], scope.fresh(f"{x.name}.padded"))
+    return padded, replace(window, padding=(0, 0, 0, 0))
+
+
+def held(scope: Scope, node: OnnxNode, x: Stored) -> Stored:
+    """The same tensor; a model with another height or width is refused when it is planned."""
+    op = Reshape((0, 0, *x.type.shape[2:]))
+    return scope.add(f"{node.name}.hold", op, [x], scope.fresh(f"{x.name}.held"))
+
+
+def open_sizes(scope: Scope) -> bool:
+    """Whether the file leaves more open than the batch."""
+    return any(isinstance(size, str) for x in scope.model.inputs for size in (x.shape or ())[1:])
+
+
+def _stated_padding(node: OnnxNode, shape: Shape) -> tuple[int, int, int, int]:
+    axes = len(shape) - 2
+    pads = list(node.integers("pads") or (0,) * (2 * axes))
+    return (*_pair(pads[:axes], 0), *_pair(pads[axes:], 0))
 
 
 def window_of(node: OnnxNode, shape: Shape, kernel: Sequence[int]) -> Window:

@@ -6,10 +6,21 @@ from functools import partial
 
 import numpy as np
 
-from vkbackend.frontends.onnx.qdq import apply, rescale
+from vkbackend.frontends.onnx.floats import apply
+from vkbackend.frontends.onnx.qdq import operand, rescale
 from vkbackend.frontends.onnx.reader import OnnxNode
 from vkbackend.frontends.onnx.scope import Scope
-from vkbackend.frontends.onnx.values import Function, RefusedError, Stored, Value
+from vkbackend.frontends.onnx.values import (
+    Dequantized,
+    Float32,
+    Function,
+    RefusedError,
+    Tensor,
+    Value,
+)
+from vkbackend.graph import Quantization
+from vkbackend.ops.float_binary import FloatBinary
+from vkbackend.ops.float_unary import FloatUnary
 from vkbackend.quant import onnxruntime
 
 
@@ -32,24 +43,63 @@ def leaky_relu(scope: Scope, node: OnnxNode) -> Value:
 
 def sigmoid(scope: Scope, node: OnnxNode) -> Value:
     """1 / (1 + exp(-v))."""
-    return apply(scope, node, Function("sigmoid", onnxruntime.sigmoid))
+    return apply(scope, node, SIGMOID)
 
 
 def hard_sigmoid(scope: Scope, node: OnnxNode) -> Value:
     """max(0, min(1, alpha * v + beta))."""
     alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
-    function = partial(onnxruntime.hard_sigmoid, alpha=alpha, beta=beta)
-    return apply(scope, node, Function("hard_sigmoid", function, rises=alpha >= 0))
+    compute = partial(onnxruntime.hard_sigmoid, alpha=alpha, beta=beta)
+    device = FloatUnary("hard_sigmoid", alpha, beta)
+    return apply(scope, node, Function("hard_sigmoid", compute, rises=alpha >= 0, device=device))
 
 
 def hard_swish(scope: Scope, node: OnnxNode) -> Value:
     """v * max(0, min(1, v / 6 + 0.5))."""
-    return apply(scope, node, Function("hard_swish", onnxruntime.hard_swish))
+    device = FloatUnary("hard_swish", float(np.float32(1 / 6)), 0.5)
+    return apply(scope, node, Function("hard_swish", onnxruntime.hard_swish, device=device))
 
 
 def tanh(scope: Scope, node: OnnxNode) -> Value:
     """The hyperbolic tangent."""
-    return apply(scope, node, Function("tanh", onnxruntime.tanh))
+    return apply(scope, node, Function("tanh", onnxruntime.tanh, device=FloatUnary("tanh")))
+
+
+def absolute(scope: Scope, node: OnnxNode) -> Value:
+    """|v|."""
+    return apply(scope, node, Function("abs", np.abs, device=FloatUnary("abs")))
+
+
+def negative(scope: Scope, node: OnnxNode) -> Value:
+    """-v."""
+    minus_one = {"operand": np.array([-1], np.float32)}
+    device = FloatBinary("mul")
+    return apply(scope, node, Function("neg", np.negative, device=device, constants=minus_one))
+
+
+def exponential(scope: Scope, node: OnnxNode) -> Value:
+    """e to the power of v: NumPy's, which may differ from ONNX Runtime's in the last place."""
+    return apply(scope, node, Function("exp", _exp, rises=True, device=FloatUnary("exp")))
+
+
+def square_root(scope: Scope, node: OnnxNode) -> Value:
+    """The square root."""
+    return apply(scope, node, Function("sqrt", _sqrt, rises=True, device=FloatUnary("sqrt")))
+
+
+def cast(scope: Scope, node: OnnxNode) -> Value:
+    """To float32: whole numbers of 8 bits as they are."""
+    if node.integer("to", 0) != _FLOAT:
+        raise RefusedError("activations are cast to float32 only")
+    value = scope.value(node, 0)
+    if isinstance(value, Tensor) and value.quantization is not None:
+        dtype = value.quantization.dtype
+        if value.quantization != Quantization(1.0, 0, dtype):
+            raise RefusedError(
+                "a quantised tensor is cast, whose scale and zero point are not 1 and 0"
+            )
+        return Dequantized(value)
+    return value
 
 
 def qlinear_leaky_relu(scope: Scope, node: OnnxNode) -> Value:
@@ -59,24 +109,40 @@ def qlinear_leaky_relu(scope: Scope, node: OnnxNode) -> Value:
 
 def qlinear_sigmoid(scope: Scope, node: OnnxNode) -> Value:
     """com.microsoft QLinearSigmoid: x and y with scale and zero point each."""
-    return _quantized(scope, node, Function("sigmoid", onnxruntime.sigmoid))
+    return _quantized(scope, node, SIGMOID)
 
 
-def _quantized(scope: Scope, node: OnnxNode, function: Function) -> Stored:
-    x = scope.operand(node, 0)
-    output = scope.quantization(node, 3, 4, x.type.dtype)
+_FLOAT = 1  # ONNX's number of the type
+SIGMOID = Function("sigmoid", onnxruntime.sigmoid, device=FloatUnary("sigmoid"))
+
+
+def _exp(values: Float32) -> Float32:
+    return np.exp(values)
+
+
+def _sqrt(values: Float32) -> Float32:
+    return np.sqrt(values)
+
+
+def _quantized(scope: Scope, node: OnnxNode, function: Function) -> Tensor:
+    x = operand(scope, node, 0)
+    assert x.quantization is not None
+    output = scope.quantization(node, 3, 4, x.quantization.dtype)
     return rescale(scope, node.name, x, node.outputs[0], output, (function,))
 
 
 def _clipping(name: str, low: float, high: float) -> Function:
     # Where the limits cross, the upper one wins in ONNX.
-    function = partial(onnxruntime.clip, low=low, high=high)
-    return Function(name, function, (min(low, high), high), rises=True)
+    compute = partial(onnxruntime.clip, low=low, high=high)
+    device = FloatUnary("clip", float(np.float32(low)), float(np.float32(high)))
+    return Function(name, compute, (min(low, high), high), rises=True, device=device)
 
 
 def _leaky_relu(node: OnnxNode) -> Function:
     alpha = node.real("alpha", 0.01)
-    return Function("leaky_relu", partial(onnxruntime.leaky_relu, alpha=alpha), rises=alpha >= 0)
+    compute = partial(onnxruntime.leaky_relu, alpha=alpha)
+    device = FloatUnary("leaky_relu", alpha)
+    return Function("leaky_relu", compute, rises=alpha >= 0, device=device)
 
 
 def _limit(scope: Scope, node: OnnxNode, name: str, index: int, default: float) -> float:
@@ -96,6 +162,11 @@ HANDLERS = {
     "HardSigmoid": hard_sigmoid,
     "HardSwish": hard_swish,
     "Tanh": tanh,
+    "Abs": absolute,
+    "Neg": negative,
+    "Exp": exponential,
+    "Sqrt": square_root,
+    "Cast": cast,
     "QLinearLeakyRelu": qlinear_leaky_relu,
     "QLinearSigmoid": qlinear_sigmoid,
 }
