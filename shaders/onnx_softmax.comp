@@ -1,5 +1,5 @@
 // Softmax over the channels of one pixel per workgroup: ONNX Runtime's QLinearSoftmax. The sum runs
-// over the channels in order, because float32 sums depend on it.
+// over the channels in order, because float32 sums depend on it: every lane makes all of it.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
@@ -25,8 +25,6 @@ layout(push_constant) uniform Parameters {
 };
 
 shared int greatest_of[64];
-shared float values[256];
-shared float sum;
 
 void main() {
     int lane = int(gl_LocalInvocationID.x);
@@ -38,46 +36,36 @@ void main() {
     int n = exists ? row / height : 0;
     ivec4 dims = ivec4(batch, channels, height, width);
     int words = (channels + 3) / 4;
+    int first_read = channel_word_address(INPUT_LAYOUT, dims, n, 0, h, w);
+    int read_stride = channel_word_stride(INPUT_LAYOUT, dims);
+    int first_write = channel_word_address(OUTPUT_LAYOUT, dims, n, 0, h, w);
+    int write_stride = channel_word_stride(OUTPUT_LAYOUT, dims);
 
     int greatest = -128;
     for (int word = lane; word < words; word += 64) {
-        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
         for (int j = 0; j < min(4, channels - 4 * word); j++) greatest = max(greatest, x[j]);
     }
     greatest_of[lane] = greatest;
-    if (lane == 0) sum = 0.0;
-    for (int half_count = 32; half_count > 0; half_count /= 2) {
-        barrier();
-        if (lane < half_count) {
-            greatest_of[lane] = max(greatest_of[lane], greatest_of[lane + half_count]);
-        }
-    }
     barrier();
-    greatest = greatest_of[0];
-
-    for (int first = 0; first < words; first += 64) {
-        int word = min(first + lane, words - 1);
-        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
-        for (int j = 0; j < 4; j++) values[4 * lane + j] = exponentials[max(greatest - x[j], 0)].x;
-        barrier();
-        if (lane == 0) {
-            precise float total = sum;
-            int count = min(256, channels - 4 * first);
-            for (int i = 0; i < count; i++) total = total + values[i];
-            sum = total;
-        }
-        barrier();
-    }
+    // Every lane reduces for itself: one barrier instead of one per halving.
+    for (int i = 0; i < 64; i++) greatest = max(greatest, greatest_of[i]);
     if (!exists) return;
-    float divisor = sum;
+
+    precise float divisor = 0.0;
+    for (int word = 0; word < words; word++) {
+        ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
+        for (int j = 0; j < min(4, channels - 4 * word); j++) {
+            divisor = divisor + exponentials[greatest - x[j]].x;
+        }
+    }
     for (int word = lane; word < words; word += 64) {
-        int address = channel_word_address(INPUT_LAYOUT, dims, n, word, h, w);
-        ivec4 x = unpack_int8(input_words[address]);
+        ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
         ivec4 lanes = ivec4(0);
         for (int j = 0; j < min(4, channels - 4 * word); j++) {
             float quotient = roundEven(divide_exactly(exponentials[greatest - x[j]].y, divisor));
             lanes[j] = min(int(min(quotient, 1024.0)) + output_zero_point, 127);
         }
-        output_words[channel_word_address(OUTPUT_LAYOUT, dims, n, word, h, w)] = pack_int8(lanes);
+        output_words[first_write + word * write_stride] = pack_int8(lanes);
     }
 }

@@ -70,54 +70,54 @@ void main() {
     int n = exists ? row / height : 0;
     ivec4 dims = ivec4(batch, channels, height, width);
     int words = (channels + 3) / 4;
+    int first_read = channel_word_address(INPUT_LAYOUT, dims, n, 0, h, w);
+    int read_stride = channel_word_stride(INPUT_LAYOUT, dims);
+    // Of words where the output is quantised, else of single floats.
+    int first_write = layout_address(OUTPUT_LAYOUT, dims, ivec4(n, 0, h, w));
+    int write_stride = layout_address(OUTPUT_LAYOUT, dims, ivec4(0, QUANTIZES ? 4 : 1, 0, 0));
+    if (QUANTIZES) {
+        first_write /= 4;
+        write_stride /= 4;
+    }
 
     int greatest = -128;
     for (int word = lane; word < words; word += 64) {
-        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
         for (int j = 0; j < min(4, channels - 4 * word); j++) greatest = max(greatest, x[j]);
     }
     partial[lane] = greatest;
-    for (int half_count = 32; half_count > 0; half_count /= 2) {
-        barrier();
-        if (lane < half_count) partial[lane] = max(partial[lane], partial[lane + half_count]);
-    }
     barrier();
-    greatest = partial[0];
+    // Every lane reduces for itself: one barrier instead of one per halving.
+    for (int i = 0; i < 64; i++) greatest = max(greatest, partial[i]);
 
     ivec2 sum = ivec2(0);
     for (int word = lane; word < words; word += 64) {
-        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
         for (int j = 0; j < min(4, channels - 4 * word); j++) {
             int value = exponentials[greatest - x[j]].y;
             sum += ivec2(value >> 15, value & 0x7FFF);
         }
     }
     partial_sums[lane] = sum;
-    for (int half_count = 32; half_count > 0; half_count /= 2) {
-        barrier();
-        if (lane < half_count) partial_sums[lane] += partial_sums[lane + half_count];
-    }
     barrier();
+    sum = ivec2(0);
+    for (int i = 0; i < 64; i++) sum += partial_sums[i];
     if (!exists) return;
 
-    precise float high = float(partial_sums[0].x) * (1.0 / 32768.0);
-    precise float low = float(partial_sums[0].y) * (1.0 / 1073741824.0);
+    precise float high = float(sum.x) * (1.0 / 32768.0);
+    precise float low = float(sum.y) * (1.0 / 1073741824.0);
     precise float total = high + low;
     for (int word = lane; word < words; word += 64) {
-        ivec4 x = unpack_int8(input_words[channel_word_address(INPUT_LAYOUT, dims, n, word, h, w)]);
+        ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
         ivec4 lanes = ivec4(0);
         for (int j = 0; j < min(4, channels - 4 * word); j++) {
             float y = divide(intBitsToFloat(exponentials[greatest - x[j]].x), total);
             if (QUANTIZES) {
                 lanes[j] = quantize(y);
             } else {
-                ivec4 at = ivec4(n, 4 * word + j, h, w);
-                output_words[layout_address(OUTPUT_LAYOUT, dims, at)] = floatBitsToInt(y);
+                output_words[first_write + (4 * word + j) * write_stride] = floatBitsToInt(y);
             }
         }
-        if (QUANTIZES) {
-            output_words[channel_word_address(OUTPUT_LAYOUT, dims, n, word, h, w)] =
-                pack_int8(lanes);
-        }
+        if (QUANTIZES) output_words[first_write + word * write_stride] = pack_int8(lanes);
     }
 }
