@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.tflite_builder import ACTIVATIONS, SAME, VALID, TfliteBuilder
+from tests.tflite_builder import ACTIVATIONS, SAME, TfliteBuilder
 from vkbackend.graph import Array, Quantization
 
 X8, Y8 = Quantization(0.021, -7), Quantization(0.034, 11)
@@ -52,11 +52,13 @@ class Maker:
         """A constant of int32."""
         return self.file.constant(np.array(values, np.int32))
 
-    def weights(self, shape: Sequence[int], *, axis: int = 0, uint8: bool = False) -> int:
+    def weights(
+        self, shape: Sequence[int], *, axis: int = 0, uint8: bool = False, zero_point: int = 118
+    ) -> int:
         """Weights with a scale per channel along the axis; uint8 ones with a zero point."""
         if uint8:
             data = self.rng.integers(0, 256, shape).astype(np.uint8)
-            return self.file.constant(data, 0.0041, 118)
+            return self.file.constant(data, 0.0041, zero_point)
         data = self.rng.integers(-127, 128, shape).astype(np.int8)
         scales = self.rng.uniform(0.001, 0.006, shape[axis]).astype(np.float32)
         return self.file.constant(data, scales, axis=axis)
@@ -84,6 +86,7 @@ def convolution(
     groups: int = 1,
     multiplier: int = 0,
     bias: bool = True,
+    weight_zero_point: int = 118,
 ) -> Network:
     """CONV_2D, or DEPTHWISE_CONV_2D where a multiplier is given."""
     make = Maker(name)
@@ -91,7 +94,8 @@ def convolution(
     w_shape = (channels, *kernel, shape[3] // groups)
     if multiplier:
         w_shape = (1, *kernel, channels)
-    w = make.weights(w_shape, axis=3 if multiplier else 0, uint8=uint8)
+    axis = 3 if multiplier else 0
+    w = make.weights(w_shape, axis=axis, uint8=uint8, zero_point=weight_zero_point)
     inputs = [x, w]
     scale = 0.017 * 0.0041 if uint8 else 1e-4
     if bias:
@@ -151,6 +155,7 @@ def fully_connected(
     keep: bool = False,
     activation: str = "NONE",
     flatten: Sequence[int] | None = None,
+    weight_zero_point: int = 118,
 ) -> Network:
     """FULLY_CONNECTED, behind a RESHAPE where `flatten` is given."""
     make = Maker(name)
@@ -160,7 +165,7 @@ def fully_connected(
         x = make.file.operator("RESHAPE", [x, make.numbers(*flatten)], flat)
     depth = (int(np.prod(shape)) * channels) // int(np.prod(out))
     if per_channel or uint8:
-        w = make.weights((channels, depth), uint8=uint8)
+        w = make.weights((channels, depth), uint8=uint8, zero_point=weight_zero_point)
     else:
         data = make.rng.integers(-127, 128, (channels, depth)).astype(np.int8)
         w = make.file.constant(data, 0.0037, 5)
@@ -280,22 +285,6 @@ def padded(shape: Sequence[int], pads: Sequence[Sequence[int]], x: Quantization 
     return make.network(make.file.operator("PAD", inputs, make.file.tensor(out, x), "PadOptions"))
 
 
-def padded_convolution(pads: Sequence[Sequence[int]]) -> Network:
-    """PAD, then a convolution without padding of its own: as networks of Keras have it."""
-    make = Maker(f"pad_conv{pads}")
-    x = make.x((1, 8, 8, 5))
-    made = make.file.tensor([s + sum(p) for s, p in zip((1, 8, 8, 5), pads, strict=True)], X8)
-    x = make.file.operator(
-        "PAD", [x, make.file.constant(np.array(pads, np.int32))], made, "PadOptions"
-    )
-    channels = 5 + sum(pads[3])
-    inputs = [x, make.weights((6, 3, 3, channels)), make.bias(6)]
-    size = [(8 + sum(pads[axis]) - 3) // 2 + 1 for axis in (1, 2)]
-    y = make.file.tensor((1, *size, 6), Y8)
-    fields = {"Padding": VALID, "StrideH": 2, "StrideW": 2}
-    return make.network(make.file.operator("CONV_2D", inputs, y, "Conv2DOptions", **fields))
-
-
 def concatenated(
     shapes: Sequence[Sequence[int]],
     axis: int,
@@ -322,30 +311,6 @@ def split(shape: Sequence[int], axis: int, count: int, x: Quantization = X8) -> 
     made = [make.file.tensor(out, x) for _ in range(count)]
     make.file.operator("SPLIT", inputs, made, "SplitOptions", NumSplits=count)
     return make.network(*made)
-
-
-def channel_shuffle() -> Network:
-    """SPLIT, CONCATENATION and a shuffle through rank 5: as ShuffleNet has it."""
-    make = Maker("shuffle")
-    file = make.file
-    x = make.x((1, 4, 6, 12))
-    parts = [file.tensor((1, 4, 6, 6), X8) for _ in range(2)]
-    file.operator("SPLIT", [make.numbers(3), x], parts, "SplitOptions", NumSplits=2)
-    relu = file.operator("RELU", [parts[0]], file.tensor((1, 4, 6, 6), X8))
-    joined = file.operator(
-        "CONCATENATION",
-        [relu, parts[1]],
-        file.tensor((1, 4, 6, 12), X8),
-        "ConcatenationOptions",
-        Axis=3,
-    )
-    five = file.tensor((1, 4, 6, 2, 6), X8)
-    file.operator("RESHAPE", [joined, make.numbers(1, 4, 6, 2, 6)], five)
-    turned = file.tensor((1, 4, 6, 6, 2), X8)
-    file.operator("TRANSPOSE", [five, make.numbers(0, 1, 2, 4, 3)], turned, "TransposeOptions")
-    back = file.tensor((1, 4, 6, 12), X8)
-    file.operator("RESHAPE", [turned, make.numbers(1, 4, 6, 12)], back)
-    return make.network(file.operator("RELU6", [back], file.tensor((1, 4, 6, 12), X8)))
 
 
 def resized(
@@ -378,16 +343,3 @@ def sliced(
     """STRIDED_SLICE."""
     bounds = [begin, end, steps]
     return moved("STRIDED_SLICE", shape, out, bounds, "StridedSliceOptions", X8, **masks)
-
-
-def shared_reshape() -> Network:
-    """A RESHAPE that a fully connected layer and another operator read."""
-    make = Maker("shared")
-    x = make.x((1, 3, 4, 5))
-    flat = make.file.tensor((1, 60), X8)
-    make.file.operator("RESHAPE", [x, make.numbers(1, 60)], flat)
-    w = make.weights((7, 60))
-    y = make.file.tensor((1, 7), Y8)
-    make.file.operator("FULLY_CONNECTED", [flat, w, make.bias(7)], y, "FullyConnectedOptions")
-    other = make.file.operator("RELU", [flat], make.file.tensor((1, 60), X8))
-    return make.network(y, other)

@@ -7,6 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.tflite_builder import VALID
+from tests.tflite_chains import (
+    channel_shuffle,
+    flattened_by_computed_shape,
+    padded_convolution,
+    shared_reshape,
+    transposed_by_computed_shape,
+)
 from tests.tflite_makers import (
     PROBABILITY,
     PROBABILITY_U,
@@ -15,18 +22,15 @@ from tests.tflite_makers import (
     Y8,
     YU,
     Network,
-    channel_shuffle,
     concatenated,
     convolution,
     fully_connected,
     mean,
     moved,
     padded,
-    padded_convolution,
     pair,
     pool,
     resized,
-    shared_reshape,
     sliced,
     split,
     transposed,
@@ -52,6 +56,17 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "conv_uint8": lambda: convolution(
         "conv_uint8", (2, 8, 7, 5), 9, (3, 3), (4, 4), uint8=True, stride=(2, 2),
         activation="RELU_N1_TO_1",
+    ),
+    # Less their zero point, weights reach 255 and -255: more than two int8 values, and two, hold.
+    "conv_uint8_widest": lambda: convolution(
+        "conv_uint8_widest", (1, 5, 6, 9), 7, (2, 3), (5, 6), uint8=True, weight_zero_point=0
+    ),
+    "conv_uint8_least": lambda: convolution(
+        "conv_uint8_least", (1, 5, 6, 9), 7, (1, 1), (5, 6), uint8=True, weight_zero_point=255
+    ),
+    "depthwise_uint8_widest": lambda: convolution(
+        "depthwise_uint8_widest", (1, 9, 8, 6), 6, (3, 3), (9, 8), multiplier=1, uint8=True,
+        weight_zero_point=0,
     ),
     "depthwise": lambda: convolution(
         "depthwise", (1, 9, 8, 7), 7, (3, 3), (5, 4), multiplier=1, stride=(2, 2)
@@ -81,12 +96,16 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "transpose_conv_uint8": lambda: transposed(
         "transpose_conv_uint8", (1, 4, 5, 6), 7, (4, 4), (2, 2), (8, 10), uint8=True
     ),
+    "transpose_conv_computed_shape": transposed_by_computed_shape,
     "linear": lambda: fully_connected("linear", (3, 37), 11, (3, 11)),
     "linear_one_row": lambda: fully_connected("linear_one_row", (50,), 6, (1, 6)),
     "linear_per_channel": lambda: fully_connected(
         "linear_per_channel", (1, 64), 10, (1, 10), per_channel=True, activation="RELU"
     ),
     "linear_uint8": lambda: fully_connected("linear_uint8", (2, 50), 13, (2, 13), uint8=True),
+    "linear_uint8_widest": lambda: fully_connected(
+        "linear_uint8_widest", (2, 70), 13, (2, 13), uint8=True, weight_zero_point=0
+    ),
     "linear_image": lambda: fully_connected(
         "linear_image", (2, 3, 4, 5), 9, (2, 9), per_channel=True
     ),
@@ -99,6 +118,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "linear_rows": lambda: fully_connected("linear_rows", (2, 3, 4, 5), 9, (6, 9)),
     "linear_steps": lambda: fully_connected("linear_steps", (2, 6, 5), 7, (2, 6, 7), keep=True),
     "linear_shared_reshape": shared_reshape,
+    "linear_computed_shape": flattened_by_computed_shape,
     "add": lambda: pair("ADD", X8, Y8, Quantization(0.05, 3), (1, 4, 5, 7), (1, 4, 5, 7)),
     "add_uint8": lambda: pair("ADD", XU, YU, XU, (2, 9), (2, 9), activation="RELU6"),
     "add_channels": lambda: pair(
@@ -153,6 +173,10 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "reshape_images": lambda: moved("RESHAPE", (1, 12, 10), (1, 3, 4, 10), [(1, 3, 4, 10)]),
     "reshape_mixed": lambda: moved("RESHAPE", (2, 3, 4, 5), (4, 5, 6), [(4, 5, 6)]),
     "reshape_one": lambda: moved("RESHAPE", (1, 1, 1, 9), (9,), [(9,)]),
+    "squeeze": lambda: moved("SQUEEZE", (1, 3, 1, 9), (3, 9), [], "SqueezeOptions"),
+    "expand_dims": lambda: moved(
+        "EXPAND_DIMS", (3, 4, 9), (3, 1, 4, 9), [(1,)], "ExpandDimsOptions"
+    ),
     "transpose": lambda: moved(
         "TRANSPOSE", (2, 3, 4, 5), (5, 3, 2, 4), [(3, 1, 0, 2)], "TransposeOptions"
     ),
@@ -166,6 +190,9 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     ),
     "softmax_one_axis": lambda: unary(
         "SOFTMAX", Quantization(0.05, 3), PROBABILITY, (11,), "SoftmaxOptions", Beta=1.0
+    ),
+    "softmax_coarse": lambda: unary(
+        "SOFTMAX", Quantization(23.5, 3), PROBABILITY, (3, 600), "SoftmaxOptions", Beta=1.0
     ),
     "logistic": lambda: unary("LOGISTIC", X8, PROBABILITY),
     "tanh": lambda: unary("TANH", XU, Quantization(1 / 128, 128, "uint8")),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tflite_makers import X8, Y8, Maker, Network
+from tests.tflite_makers import X8, XU, Y8, Maker, Network
 from tests.tflite_operators import NETWORKS
 from vkbackend.errors import FormatError, InputError, UnsupportedError, VkBackendError
 from vkbackend.frontends.tflite import from_tflite
@@ -83,6 +83,22 @@ def test_unsupported_forms_say_what_is_wrong() -> None:
     y = make.file.tensor((1, 5), X8, name="y")
     make.file.operator("RESHAPE", [make.x((1, 4)), make.numbers(1, 5)], y)
     assert "makes [1, 5] of int8[1, 4], the file declares int8[1, 5]" in message(make.network(y))
+
+
+def test_numbers_of_a_damaged_file_that_would_not_fit_are_refused() -> None:
+    make = Maker("zero_point")
+    weights = make.weights((2, 1, 1, 3), uint8=True, zero_point=1 << 31)
+    y = make.file.tensor((1, 4, 4, 2), XU, name="y")
+    fields = {"StrideH": 1, "StrideW": 1}
+    x = make.x((1, 4, 4, 3), XU)
+    make.file.operator("CONV_2D", [x, weights], y, "Conv2DOptions", **fields)
+    assert "weights uint8[2, 1, 1, 3] have the zero point 2147483648" in message(make.network(y))
+    make = Maker("strides")
+    inputs = [make.numbers(1, 4, 4, 2), make.weights((2, 1, 1, 3)), make.x((1, 1, 1, 3))]
+    y = make.file.tensor((1, 4, 4, 2), Y8, name="y")
+    fields = {"StrideH": 1 << 20, "StrideW": 1 << 20}
+    make.file.operator("TRANSPOSE_CONV", inputs, y, "TransposeConvOptions", **fields)
+    assert "strides (1048576, 1048576) are too large" in message(make.network(y))
 
 
 def test_outputs_must_be_tensors_of_the_network() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vkbackend.errors import FormatError, GraphError, InputError, UnsupportedError
 from vkbackend.frontends.tflite.handlers import HANDLERS
+from vkbackend.frontends.tflite.options import SHAPE_INPUTS
 from vkbackend.frontends.tflite.reader import TfliteModel, TfliteOperator, TfliteTensor
 from vkbackend.frontends.tflite.scope import RefusedError, Scope
 from vkbackend.frontends.tflite.views import View
@@ -72,7 +73,8 @@ def _needed(scope: Scope, outputs: Sequence[TfliteTensor]) -> list[TfliteOperato
     found = []
     for node in reversed(scope.model.operators):
         if wanted.intersection(node.outputs):
-            wanted.update(node.inputs)
+            shape = SHAPE_INPUTS.get(node.kind)
+            wanted.update(each for place, each in enumerate(node.inputs) if place != shape)
             found.append(node)
     return found[::-1]
 

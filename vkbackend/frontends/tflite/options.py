@@ -51,5 +51,15 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 # What stands where a file leaves a table or a field out; 0 for all others.
 DEFAULTS: dict[str, Option] = {"dilation_w_factor": 1, "dilation_h_factor": 1}
 
+# Inputs that only repeat the output's shape, which the file declares: networks of any batch size
+# compute them with operators on integers.
+SHAPE_INPUTS = {
+    "EXPAND_DIMS": 1,
+    "RESHAPE": 1,
+    "RESIZE_BILINEAR": 1,
+    "RESIZE_NEAREST_NEIGHBOR": 1,
+    "TRANSPOSE_CONV": 0,
+}
+
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 SAME, VALID = 0, 1

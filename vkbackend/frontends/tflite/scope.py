@@ -81,6 +81,11 @@ class Scope:
             raise RefusedError(f"input {position} is {array.dtype}, not of whole numbers")
         return [int(value) for value in array.reshape(-1)]
 
+    def shape(self, node: TfliteOperator, position: int, declared: Sequence[int]) -> list[int]:
+        """An input that states a shape; the declared one where the network computes it."""
+        is_constant = self.tensor(node, position).data is not None
+        return self.integers(node, position) if is_constant else list(declared)
+
     # -- tensors of the graph --------------------------------------------------------------------
 
     def view(self, node: TfliteOperator, position: int) -> View:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vkbackend.frontends.tflite.reader import TfliteOperator
 from vkbackend.frontends.tflite.scope import RefusedError, Scope
-from vkbackend.graph import Array
+from vkbackend.graph import RANGES, Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,9 @@ def weight_of(
     if tensor.scales.size > 1 and tensor.axis != axis:
         raise RefusedError(f"weights {tensor} have scales along axis {tensor.axis}, not {axis}")
     zero_point = int(tensor.zero_points[0])
+    low, high = RANGES[tensor.dtype]
+    if not low <= zero_point <= high:
+        raise RefusedError(f"weights {tensor} have the zero point {zero_point}")
     if tensor.dtype == "uint8":
         return Weight(
             (array.astype(np.int16) - 128).astype(np.int8), tensor.scales, zero_point - 128

@@ -29,8 +29,9 @@ def resize_bilinear(scope: Scope, node: TfliteOperator) -> None:
 def _resize(scope: Scope, node: TfliteOperator, op: Resize, rule: Rule) -> None:
     source = scope.stored(node, 0)
     x, shape = scope.builder.types[source], scope.output(node).shape
-    if len(x.shape) != 4 or len(shape) != 4 or scope.integers(node, 1) != list(shape[1:3]):
-        raise RefusedError(f"sizes {scope.integers(node, 1)} of {x} do not make {list(shape)}")
+    sizes = scope.shape(node, 1, shape[1:3])
+    if len(x.shape) != 4 or len(shape) != 4 or sizes != list(shape[1:3]):
+        raise RefusedError(f"sizes {sizes} of {x} do not make {list(shape)}")
     align_corners = bool(node.integer("align_corners"))
     half_pixel = bool(node.integer("half_pixel_centers"))
     rows, columns = (

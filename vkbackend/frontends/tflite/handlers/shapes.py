@@ -13,7 +13,7 @@ from vkbackend.graph import Shape
 
 
 def reshape(scope: Scope, node: TfliteOperator) -> None:
-    """The shape is the one that the file declares for the output."""
+    """The shape is the one that the file declares for the output, here as for its special cases."""
     shape = scope.output(node).shape
     _move(scope, node, lambda view: view.reshaped(shape))
 
@@ -182,9 +182,11 @@ def _move(
 
 HANDLERS = {
     "DEPTH_TO_SPACE": depth_to_space,
+    "EXPAND_DIMS": reshape,
     "RESHAPE": reshape,
     "SPACE_TO_DEPTH": space_to_depth,
     "SPLIT": split,
+    "SQUEEZE": reshape,
     "STRIDED_SLICE": strided_slice,
     "TRANSPOSE": transpose,
 }

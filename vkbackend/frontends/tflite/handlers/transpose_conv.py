@@ -8,6 +8,7 @@ results lie u apart: one copy puts them in order and cuts the pads off.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from vkbackend.frontends.tflite.scope import RefusedError, Scope
 from vkbackend.frontends.tflite.views import View
 from vkbackend.frontends.tflite.weights import Weight, bias_of, weight_of
 from vkbackend.frontends.tflite.window import clamp_of, pads_of
-from vkbackend.graph import Array
+from vkbackend.graph import MAX_ELEMENTS, Array
 from vkbackend.layouts import dims_of
 from vkbackend.ops.base import ceil_div
 from vkbackend.ops.conv2d import Conv2d
@@ -55,13 +56,16 @@ def transpose_conv(scope: Scope, node: TfliteOperator) -> None:
     if len(x.shape) != 4 or len(y.shape) != 4 or x.shape[1] != channels or output.dtype != x.dtype:
         raise RefusedError(f"weights {list(weight.array.shape)} of {x} do not make {y}")
     strides = node.integer("stride_h"), node.integer("stride_w")
-    if min(strides) < 1 or scope.integers(node, 0) != list(y.shape):
-        raise RefusedError(f"shape {scope.integers(node, 0)}, strides {strides} do not make {y}")
+    shape = scope.shape(node, 0, y.shape)
+    if min(strides) < 1 or shape != list(y.shape):
+        raise RefusedError(f"shape {shape}, strides {strides} do not make {y}")
     axes = [
         Axis(x.shape[2 + i], y.shape[1 + i], kernel[i], strides[i], pads[0])
         for i in (0, 1)
         for pads in [pads_of(node, y.shape[1 + i], kernel[i], strides[i])]
     ]
+    if math.prod(axis.taps * axis.stride for axis in axes) * out_channels * channels > MAX_ELEMENTS:
+        raise RefusedError(f"strides {strides} are too large")
     constants = _constants(scope, node, weight, axes)
     padding = (
         axes[0].taps - 1,
