@@ -80,6 +80,8 @@ def quantize_multiplier(real: Float64) -> tuple[Int32, Int32]:
     Numbers below 2^-32 become 0 (tensorflow/lite/kernels/internal/quantization_util.cc).
     Raises GraphError from 2^30 on, where the shift leaves nothing of an int32.
     """
+    if not np.all(np.isfinite(real)):
+        raise GraphError("scales of an infinite ratio cannot be requantised")
     fraction, exponent = np.frexp(np.asarray(real, np.float64))
     multiplier = np.floor(fraction * 2.0**31 + 0.5).astype(np.int64)
     shift = exponent.astype(np.int64)
@@ -108,7 +110,7 @@ def high_multiply(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> Int
 def divide_by_power(values: Int64, exponent: npt.NDArray[np.int64] | int) -> Int64:
     """values / 2^exponent, halves away from zero (gemmlowp's RoundingDivideByPOT)."""
     half = (np.int64(1) << np.asarray(exponent, np.int64)) >> 1
-    return np.asarray(np.sign(values) * ((np.abs(values) + half) >> exponent))
+    return np.asarray((values + half - ((values < 0) & (half > 0))) >> exponent)
 
 
 def round_half_away(values: Float64) -> Float64:

@@ -20,6 +20,7 @@ from vkbackend.quant.requantize_fixed import (
 )
 
 _INTEGER_BITS = 5  # of the scaled difference from the row's maximum
+_GREATEST = 2.0**30 - 0.25  # multipliers from here on need a shift of 31
 SUM_SHIFT = 12  # exponentials lose so many bits before they are added up
 
 
@@ -33,6 +34,8 @@ def exponentials(x_scale: float, beta: float) -> Int32:
     real = min(np.float64(np.float32(beta)) * x_scale * 2.0**fraction_bits, 2.0**31 - 1)
     if real <= 1:
         raise GraphError(f"softmax of scale {x_scale} with beta {beta} is too flat")
+    if real >= _GREATEST:  # one step down is exp(-16), beyond the kernel's reach
+        return np.array([(1 << 31) - 1, *[0] * 255], np.int32)
     multiplier, shift = quantize_multiplier(np.array(real))
     differences = -np.arange(256, dtype=np.int64)
     reach = ((1 << _INTEGER_BITS) - 1) * 2.0**fraction_bits / 2.0 ** int(shift)
