@@ -81,7 +81,7 @@ def _emit_lookup(
     scope.emit(node, op, [scope.stored(node, 1 - position)], {"table": row})
 
 
-# Networks repeat their quantisations; a search that fails takes 40 milliseconds.
+# Networks repeat their quantisations; a search takes milliseconds.
 @functools.lru_cache(maxsize=64)
 def _operator(
     function: str, a: Quantization, b: Quantization, y: Quantization, clamp: Range | None
