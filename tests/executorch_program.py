@@ -35,6 +35,10 @@ class Program:
         self.values.append((kind, content))
         return len(self.values) - 1
 
+    def integers(self, *content: int) -> int:
+        """A list of integers: each is a value of its own, which the list names by number."""
+        return self.scalar("ints", [self.scalar("int", number) for number in content])
+
     def delegate(self, delegate: Delegate, *arguments: int) -> None:
         """Calls a delegate: its inputs, then its outputs."""
         self.delegates.append(delegate)

@@ -82,14 +82,19 @@ def sigmoid(x: Array) -> Array:
     return (1 / (1 + np.exp(-x.astype(np.float64)))).astype(np.float32)
 
 
-def constant(value: float) -> Build:
-    """add, as hard-sigmoid is written, of a constant that is prepacked first."""
+def constant(value: float, dtype: str = "float32") -> Build:
+    """add, as hard-sigmoid is written, of a constant that is prepacked and made float first."""
 
     def build(delegate: Delegate, source: Number) -> Number:
-        array = Number(delegate.constant(np.array([value], np.float32)))
-        ready = delegate.call("et_vk.prepack.default", array, out=delegate.tensor((1,), "float32"))
+        array = Number(delegate.constant(np.array(value, dtype)))
+        ready = delegate.call("et_vk.prepack.default", array, out=delegate.tensor((), dtype))
+        as_float = delegate.call(
+            "dim_order_ops._to_dim_order_copy.default",
+            *(ready, None, None, None, None, False, []),
+            out=delegate.tensor((), "float32"),
+        )
         made = delegate.tensor(SHAPE, "float32")
-        return delegate.call("aten.add.Tensor", source, ready, 1, out=made)
+        return delegate.call("aten.add.Tensor", source, as_float, 1, out=made)
 
     return build
 
@@ -113,6 +118,7 @@ ELEMENTWISE: dict[str, tuple[Build, Real]] = {
         chain(constant(3.0), call("clamp.default", 0.0, 6.0), call("div.Tensor", 6.0)),
         lambda x: np.clip(x + np.float32(3), 0, 6) / np.float32(6),
     ),
+    "plus_whole_number": (constant(3, "int32"), lambda x: x + np.float32(3)),
     "dim_order": (
         lambda d, v: d.call(
             "dim_order_ops._to_dim_order_copy.default",

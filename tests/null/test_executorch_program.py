@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.executorch_builder import Delegate
+from tests.executorch_builder import Delegate, Number
 from tests.executorch_program import Program
 from vkbackend import reference
 from vkbackend.errors import FormatError, InputError, UnsupportedError, VkBackendError
@@ -67,7 +67,7 @@ def test_a_program_a_blob_and_its_flatbuffer_are_one_network(tmp_path: Path) -> 
     program = one_delegate()
     (tmp_path / "net.pte").write_bytes(program.pte())
     (tmp_path / "split.pte").write_bytes(program.pte(external=True))
-    with pytest.raises(FormatError, match=r"lies neither in the program nor in a \.ptd file"):
+    with pytest.raises(FormatError, match=r"lies neither in the file nor in a \.ptd file"):
         from_executorch(tmp_path / "split.pte")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -95,11 +95,11 @@ def test_a_mean_between_two_delegates_runs_with_them(view: str) -> None:
     result = program.tensor((2, 10))
     program.inputs, program.outputs = [source], [result]
     program.delegate(convolution(), source, image)
-    numbers = program.scalar("ints", [-1, -2]), program.scalar("bool", keep)
+    numbers = program.integers(-1, -2), program.scalar("bool", keep)
     nothing = program.scalar("null", None)
     program.kernel("aten::mean", "out", image, *numbers, nothing, outputs=[pooled])
     if view == "kernel":
-        size = program.scalar("ints", [2, 12])
+        size = program.integers(2, 12)
         program.kernel("aten::view_copy", "out", pooled, size, outputs=[rows])
     program.delegate(classifier(), rows, result)
     graph = from_executorch(program.pte())
@@ -119,8 +119,8 @@ def test_a_max_pool_between_two_delegates_and_one_delegate_twice() -> None:
     pooled, indices = program.tensor((2, 12, 3, 2)), program.tensor((2, 12, 3, 2), "int64")
     program.inputs, program.outputs = [source], [pooled, image]
     program.delegate(convolution(), source, image)
-    window = [program.scalar("ints", [2, 2]) for _ in range(2)]
-    rest = program.scalar("ints", [0, 0]), program.scalar("ints", [1, 1])
+    window = [program.integers(2, 2) for _ in range(2)]
+    rest = program.integers(0, 0), program.integers(1, 1)
     ceil_mode = program.scalar("bool", False)
     program.kernel(
         "aten::max_pool2d_with_indices",
@@ -252,3 +252,20 @@ def test_no_damage_escapes_the_readers(kind: str, tmp_path: Path) -> None:
                 from_executorch(bytes(data))
         except (FormatError, UnsupportedError):
             pass
+
+
+def test_a_stride_that_would_fill_the_memory_is_damage() -> None:
+    delegate, q = Delegate(), Quantization(0.03, 4)
+    source = Number(delegate.input((1, 4, 1, 1), "int8"))
+    weight, scales = np.ones((4, 4, 3, 3), np.int8), np.ones(4, np.float32)
+    y = delegate.conv2d(
+        source,
+        (q, q),
+        *(weight, scales, None, (1, 4, 3, 3)),
+        stride=1 << 20,
+        op="q8ta_conv2d_transposed",
+        output_padding=0,
+    )
+    delegate.result(y)
+    with pytest.raises(FormatError, match=r"has stride \(1048576, 1048576\), which is too large"):
+        from_executorch(delegate.blob())

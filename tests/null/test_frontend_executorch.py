@@ -87,7 +87,7 @@ def test_a_blob_alone_and_a_file_of_this_package_are_the_same_network(tmp_path: 
     start = program.index(b"VH00") - 4
     (tmp_path / "blob.bin").write_bytes(program[start:])
     # Its constants are named data of the program: without that, they are asked for by name.
-    with pytest.raises(FormatError, match="pass the file that was written with it"):
+    with pytest.raises(FormatError, match="put the one that was written with it beside it"):
         from_executorch(tmp_path / "blob.bin")
 
 

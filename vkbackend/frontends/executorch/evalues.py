@@ -40,7 +40,9 @@ DTYPES = {
     7: "float64",
     11: "bool",
 }
-TENSOR_KIND, LIST_KINDS = 5, (10, 11)
+TENSOR_KIND = 5
+# Lists of numbers of other values: of integers, of tensors, of tensors that may be left out.
+LISTS = {7: "int64", 10: "int32", 11: "int32"}
 # Numbers and texts by number in the union.
 _READERS: dict[int, Callable[[Table], Value]] = {
     0: lambda table: None,
@@ -49,7 +51,6 @@ _READERS: dict[int, Callable[[Table], Value]] = {
     3: lambda table: bool(table.number("value", "Uint8")),
     4: lambda table: float(table.number("value", "Float64")),
     6: lambda table: table.text("value"),
-    7: lambda table: table.integers("value", "int64"),
     8: lambda table: tuple(float(value) for value in table.numbers("value", "float64")),
     9: lambda table: table.integers("value", "uint8"),
 }
@@ -98,21 +99,21 @@ def _value(table: Table, constants: Constants, count: int) -> Value:
     kind = table.number("val_type", "Uint8")
     if kind in (0, 1):
         return None
-    if kind not in (*_READERS, TENSOR_KIND, *LIST_KINDS):
+    if kind not in (*_READERS, TENSOR_KIND, *LISTS):
         raise table.wrong("val_type", f"is {kind}, of no known type")
     inner = table.table("val", TENSOR if kind == TENSOR_KIND else ("value",))
     if inner is None:
         raise table.wrong("val", "is missing")
     if kind == TENSOR_KIND:
         return _tensor(inner, constants)
-    if kind in LIST_KINDS:
-        return _members(inner, count)
+    if kind in LISTS:
+        return _members(inner, LISTS[kind], count)
     return _READERS[kind](inner)
 
 
-def _members(table: Table, count: int) -> Members:
-    """A list of tensors; -1 stands for one that is left out."""
-    ids = table.integers("value", "int32")
+def _members(table: Table, dtype: str, count: int) -> Members:
+    """A list of other values; -1 stands for one that is left out."""
+    ids = table.integers("value", dtype)
     if not all(-1 <= number < count for number in ids):
         raise table.wrong("items", f"are {list(ids)}, {count} values exist")
     return Members(ids)

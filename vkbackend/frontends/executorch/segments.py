@@ -71,8 +71,8 @@ class NamedData:
             self._found = {**read_tensor_file(file), **self._found}
         if key not in self._found:
             raise FormatError(
-                f"the data named {key!r} lies neither in the program nor in a .ptd file: pass the "
-                "file that was written with it, from_executorch(program, data=...)"
+                f"the data named {key!r} lies neither in the file nor in a .ptd file: put the one "
+                "that was written with it beside it, or name it, from_executorch(path, data=...)"
             )
         self._verify(key)
         return self._found[key]

@@ -8,6 +8,7 @@ results lie u apart: one copy puts them in order and cuts the pads off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from vkbackend.frontends.executorch.moves import strides_of
 from vkbackend.frontends.executorch.records import Call
 from vkbackend.frontends.executorch.scope import Scope
 from vkbackend.frontends.executorch.values import Stored
-from vkbackend.graph import Array, Quantization, Shape
+from vkbackend.graph import MAX_ELEMENTS, Array, Quantization, Shape
 from vkbackend.ops.base import ceil_div
 from vkbackend.ops.conv2d import Conv2d
 from vkbackend.ops.strided_copy import Part, StridedCopy
@@ -65,6 +66,9 @@ def emit(
     size = x.type.shape[2:]
     if min(form.out_size(axis, size[axis]) for axis in (0, 1)) < 1:
         raise scope.wrong(call, f"makes no pixel of {x.type}")
+    elements = math.prod(form.taps(axis) * form.stride[axis] for axis in (0, 1))
+    if elements * math.prod(constants["weight"].shape[:2]) > MAX_ELEMENTS:
+        raise scope.wrong(call, f"has stride {form.stride}, which is too large")
     extra = [form.made(axis, size[axis]) - size[axis] for axis in (0, 1)]
     padding = (form.taps(0) - 1, form.taps(1) - 1, extra[0], extra[1])
     op = Conv2d(output, (1, 1), padding, (1, 1), form.groups, clamp, "executorch")

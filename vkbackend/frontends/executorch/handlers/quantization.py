@@ -61,9 +61,14 @@ def clone(scope: Scope, call: Call) -> Value:
 
 
 def same(scope: Scope, call: Call) -> Value:
-    """What changes where a tensor lies, or the order of its bytes, and none of its values."""
+    """What changes where a tensor lies, or the order of its bytes, and none of its values.
+
+    Constants may turn into float: the exporter writes whole numbers of a formula as int32.
+    """
     value, record = scope.value(call, 0), scope.record(call, 0)
     made = scope.output(call).dtype
+    if isinstance(value, Constant) and value.array.dtype.kind == "i" and made == "float32":
+        return Constant(value.array.astype(np.float32))
     if getattr(record, "dtype", made) != made:
         raise RefusedError(f"it turns {getattr(record, 'dtype', '?')} into {made}")
     return value
