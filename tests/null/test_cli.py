@@ -151,8 +151,8 @@ def test_captured_gpus_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
             "net.txt: a network to export is a file that ends in .onnx, .tflite or .pte",
         ),
         (
-            "export net.pte --outputs a",
-            "net.pte: which outputs to compute cannot be set for a .pte file",
+            "export net.pte --batch-size 2",
+            "net.pte: the batch size cannot be set for a .pte file",
         ),
         (
             "export net.tflite --batch-size 2",

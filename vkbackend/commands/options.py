@@ -27,7 +27,7 @@ class Frontend:
 FRONTENDS = {
     ".onnx": Frontend("vkbackend.frontends.onnx", "from_onnx", ("batch_size", "outputs")),
     ".tflite": Frontend("vkbackend.frontends.tflite", "from_tflite", ("outputs",)),
-    ".pte": Frontend("vkbackend.frontends.executorch", "from_executorch"),
+    ".pte": Frontend("vkbackend.frontends.executorch", "from_executorch", ("outputs",)),
 }
 FOREIGN = f"{', '.join(list(FRONTENDS)[:-1])} or {list(FRONTENDS)[-1]}"
 _MEANINGS = {"batch_size": "the batch size", "outputs": "which outputs to compute"}
