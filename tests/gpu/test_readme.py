@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vkbackend.frontends.executorch.handlers import HANDLERS as executorch_handlers  # noqa: N811
 from vkbackend.frontends.onnx.handlers import HANDLERS as onnx_handlers  # noqa: N811
 from vkbackend.frontends.tflite.handlers import HANDLERS as tflite_handlers  # noqa: N811
 
@@ -78,11 +79,21 @@ def test_the_page_is_short_and_its_links_lead_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("handlers", [onnx_handlers, tflite_handlers], ids=["onnx", "tflite"])
+@pytest.mark.parametrize(
+    "handlers",
+    [onnx_handlers, tflite_handlers, executorch_handlers],
+    ids=["onnx", "tflite", "executorch"],
+)
 def test_every_operator_is_told(handlers: dict[str, object]) -> None:
-    # QLinearConv and the like stand under the name of what they quantise.
-    names = {re.sub("^(QLinear|Q(?=Gemm))", "", name) for name in handlers}
+    names = {table_name(name) for name in handlers}
     assert sorted(name for name in names if not re.search(rf"\b{name}\b", README)) == []
+
+
+def table_name(operator: str) -> str:
+    """What the table calls it: QLinearConv and q8ta_conv2d_pw stand with Conv and q8ta_conv2d."""
+    name = re.sub("^(QLinear|Q(?=Gemm))", "", operator).rpartition(".")[2].removeprefix("_")
+    forms = "copy|pw|dw|transposed|general|im2col|gemv|with_indices"
+    return re.sub(f"_({forms})$", "", name)
 
 
 def test_the_number_of_captured_gpus_is_told() -> None:
