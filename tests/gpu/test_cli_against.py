@@ -1,9 +1,10 @@
-"""`vkbackend check --against litert`: every tensor of a .tflite file, beside LiteRT's own."""
+"""`vkbackend check --against`: every tensor of a foreign file, beside another runtime's own."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 
 import vkbackend as vkb
 from tests.tflite_builder import SAME, TfliteBuilder
-from vkbackend import cli, reference
+from vkbackend import cli
 from vkbackend.device import Device
 from vkbackend.errors import VkBackendError
 from vkbackend.frontends.tflite import compare
-from vkbackend.graph import Array, Quantization
-from vkbackend.signature import from_host
+from vkbackend.frontends.tflite.reader import TfliteModel
+from vkbackend.graph import Array, Graph, Quantization
 
 pytest.importorskip("tflite")
 pytest.importorskip("ai_edge_litert")
@@ -43,11 +44,21 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def ours(network: Path) -> tuple[dict[str, Array], dict[str, Array]]:
-    """An input, and every tensor by the NumPy reference."""
-    graph = vkb.from_tflite(network)
-    x = np.random.default_rng(3).integers(-128, 128, (1, 6, 5, 3)).astype(np.int8)
-    return {"x": x}, reference.run(graph, [from_host(x, "NHWC")])
+def an_input() -> dict[str, Array]:
+    """Of the network."""
+    return {"x": np.random.default_rng(3).integers(-128, 128, (1, 6, 5, 3)).astype(np.int8)}
+
+
+def changed(tensor: str, *places: tuple[int, ...]) -> compare.Run:
+    """The reference, but for the lowest bit of these elements (in NCHW order)."""
+
+    def run(graph: Graph, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        tensors = compare._run_reference(graph, inputs)
+        for place in places:
+            tensors[tensor][place] ^= 1
+        return tensors
+
+    return run
 
 
 def test_all_tensors_are_equal(
@@ -56,18 +67,31 @@ def test_all_tensors_are_equal(
     command = ["check", str(network), "--against", "litert", "--device", str(device_index)]
     assert cli.main([*command, "--runs", "2"]) == 0
     assert capsys.readouterr() == (
-        f"{device.info.name} and LiteRT: 2 tensors, 960 values: all equal\n",
+        f"{device.info.name} and LiteRT are equal: 2 tensors, 960 values compared\n",
         "",
     )
     assert cli.main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "device": device.info.name,
         "against": "litert",
         "runs": 1,
-        "tensors": 2,
         "values": 480,
+        "device": device.info.name,
+        "tensors": 2,
+        "close": [],
         "difference": None,
     }
+
+
+def test_the_demo_equals_onnxruntime(
+    device: Device, device_index: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    file = Path(vkb.__file__).parent / "demo/digits.onnx"
+    command = ["check", str(file), "--against", "onnxruntime", "--device", str(device_index)]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == (
+        f"{device.info.name} and ONNX Runtime are equal: 17 tensors, 14,228 values compared\n"
+    )
 
 
 def test_the_first_difference_is_told(
@@ -77,55 +101,76 @@ def test_the_first_difference_is_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real = compare._run
+    real = compare._run_litert
 
-    def changed(*arguments: object) -> dict[int, Array]:
-        tensors = {index: array.copy() for index, array in real(*arguments).items()}  # type: ignore[arg-type]
+    def other(model: TfliteModel, path: str, inputs: Mapping[str, Array]) -> dict[int, Array]:
+        tensors = {index: array.copy() for index, array in real(model, path, inputs).items()}
         first, second = sorted(tensors)
         tensors[first][0, 4, 2, 7] ^= 1
         tensors[first][0, 5, 0, 0] ^= 1
         tensors[second][...] = 0
         return tensors
 
-    monkeypatch.setattr(compare, "_run", changed)
+    monkeypatch.setattr(compare, "_run_litert", other)
     command = ["check", str(network), "--against", "litert", "--device", str(device_index)]
-    assert cli.main([*command, "--seed", "5", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)["difference"]
-    assert (found["node"], found["operator"]) == ("conv_2d_0", "CONV_2D")
+    command += ["--seed", "5", "--runs", "3"]
+    assert cli.main([*command, "--json"]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    found = facts["difference"]
+    assert (facts["runs"], found["seed"]) == (1, 5)
     assert (found["tensor"], found["index"]) == ("convolved", [0, 4, 2, 7])
-    assert (found["seed"], found["wrong"], found["elements"]) == (5, 2, 240)
-    assert found["ours"] ^ 1 == found["theirs"]
-    assert cli.main([*command, "--seed", "5"]) == 1
+    assert int(found["found"]) ^ 1 == found["expected"]
+    assert cli.main(command) == 1
     assert capsys.readouterr().out == (
-        f"{device.info.name} and LiteRT first differ at CONV_2D 'conv_2d_0':\n"
-        f"tensor 'convolved', element [0, 4, 2, 7] is {found['ours']}, LiteRT has "
-        f"{found['theirs']}; 2 of 240 differ (seed 5)\n0 tensors before are equal\n"
+        f"{device.info.name} and LiteRT first differ with seed 5 at\n"
+        f"CONV_2D 'conv_2d_0': convolved: element [0, 4, 2, 7] is {found['found']:g}, LiteRT has "
+        f"{found['expected']:g}; 2 of 240 differ\n2 tensors, 480 values compared\n"
     )
 
 
-def test_what_is_equal_before_a_difference_is_counted(network: Path) -> None:
-    inputs, tensors = ours(network)
-    assert compare.first_difference(network, inputs, tensors) == compare.Comparison(2, 480, None)
-    tensors["sigmoid"][0, 7, 5, 4] ^= 1
-    found = compare.first_difference(network, inputs, tensors)
-    assert (found.tensors, found.values) == (1, 240)
+def test_the_reference_equals_litert(network: Path) -> None:
+    expected = compare.Comparison(("convolved", "sigmoid"), 480, None)
+    assert compare.first_difference(network, an_input()) == expected
+
+
+def test_a_place_is_told_as_the_file_counts(network: Path) -> None:
+    run = changed("sigmoid", (0, 7, 5, 4), (0, 7, 5, 3))
+    found = compare.first_difference(network, an_input(), run=run)
     assert found.difference is not None
-    assert found.difference.index == (0, 5, 4, 7)
-    # A tensor that folding has taken away is not compared.
-    del tensors["convolved"]
-    assert compare.first_difference(network, inputs, tensors).tensors == 0
+    assert (found.difference.node, found.difference.operator) == ("logistic_1", "LOGISTIC")
+    assert (found.difference.index, found.difference.wrong) == ((0, 5, 3, 7), 2)
+
+
+def test_a_tensor_that_was_folded_is_not_compared(network: Path) -> None:
+    def run(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        tensors = dict(compare._run_reference(graph, inputs))
+        del tensors["convolved"]
+        return tensors
+
+    assert compare.first_difference(network, an_input(), run=run).tensors == ("sigmoid",)
+
+
+def test_another_type_is_an_error(network: Path) -> None:
+    def run(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        tensors = compare._run_reference(graph, inputs)
+        return {**tensors, "sigmoid": tensors["sigmoid"].view(np.uint8)}
+
+    with pytest.raises(VkBackendError) as caught:
+        compare.first_difference(network, an_input(), run=run)
+    assert str(caught.value) == (
+        "LOGISTIC 'logistic_1': sigmoid is uint8[1, 6, 5, 8] here and int8[1, 6, 5, 8] in LiteRT"
+    )
 
 
 def test_without_litert(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(VkBackendError) as caught:
-        compare.first_difference(network, *ours(network))
+        compare.first_difference(network, an_input())
     message = str(caught.value)
     assert message.startswith("the comparison needs LiteRT, which cannot be imported (")
     assert message.endswith("): pip install ai-edge-litert")
 
 
 def test_what_litert_refuses(network: Path) -> None:
-    inputs, tensors = ours(network)
     with pytest.raises(VkBackendError, match=r"net\.tflite: LiteRT cannot run this file: "):
-        compare.first_difference(network, {"x": inputs["x"][:, 1:]}, tensors)
+        compare.first_difference(network, {"x": an_input()["x"][:, 1:]})

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from vkbackend import reference
 from vkbackend.frontends.onnx import from_onnx
+from vkbackend.frontends.onnx.oracle import session
 from vkbackend.graph import Array, Graph
 
 ELEMENT_TYPES = {
@@ -96,7 +96,7 @@ class Network:
             )
             for name, values in self.inputs.items()
         ]
-        producers = {node.output[0]: node for node in self.nodes}
+        producers = {name: node for node in self.nodes for name in node.output}
         results = [
             helper.make_tensor_value_info(name, self._type(name, producers), None)
             for name in outputs
@@ -124,36 +124,6 @@ class Network:
             return int(TensorProto.FLOAT)
         activations = [each for each in node.input if each in producers or each in self.inputs]
         return self._type(activations[0], producers)
-
-
-def session(model: onnx.ModelProto, *, fuse: bool = True) -> Any:
-    """A session of one thread that runs in int8 whatever can.
-
-    `fuse` stands for all graph optimisations; without them QDQ networks stay in float.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
-    # It makes int8 weights uint8, for which ONNX Runtime 1.32 has no kernel with int8
-    # activations; those networks use weights of 7 bits, which saturate on no CPU.
-    if not uses_int8(model):
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def uses_int8(model: onnx.ModelProto) -> bool:
-    """Whether activations are int8: the zero points of inputs or of QuantizeLinear nodes are."""
-    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    types |= {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
-    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    names = [node.input[2] for node in quantizers if len(node.input) == 3]
-    names += [info.name for info in model.graph.input]
-    return any(types.get(name) == TensorProto.INT8 for name in names)
 
 
 def assert_equal_bits(

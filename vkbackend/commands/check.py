@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 from vkbackend import reference
 from vkbackend.commands import options as shared
 from vkbackend.commands.text import print_json, progress
+from vkbackend.device import Device
 from vkbackend.errors import InputError
-from vkbackend.graph import Array
+from vkbackend.graph import Array, Graph
 from vkbackend.plan import Plan, Step, Value
 from vkbackend.random_inputs import random_inputs
 from vkbackend.runtime import Model, load
@@ -33,11 +34,6 @@ class Runtime:
     name: str
     suffix: str
     module: str
-
-    def load(self) -> Callable[..., Any]:
-        """The function that runs it on inputs and compares its tensors with ours."""
-        compare: Callable[..., Any] = importlib.import_module(self.module).first_difference
-        return compare
 
 
 RUNTIMES = {
@@ -69,20 +65,22 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Prints what differs; the exit code is 1 when something does."""
-    first_difference = _runtime(options) if options.against else None
-    graph = shared.read_network(options.network)
-    with load(
+    seeds = range(options.seed, options.seed + options.runs)
+    if options.against:
+        return _compare(options, seeds)
+    with _load(options, shared.read_network(options.network), options.device) as model:
+        return _check(options, model, seeds)
+
+
+def _load(options: Namespace, graph: Graph, device: Device | str | None) -> Model:
+    return load(
         graph,
-        device=options.device,
+        device=device,
         gpu=shared.gpu_of(options.gpu),
         policy=options.policy,
         force=shared.force_of(options.force),
         keep_all=True,
-    ) as model:
-        seeds = range(options.seed, options.seed + options.runs)
-        if first_difference:
-            return _compare(options, model, seeds, first_difference)
-        return _check(options, model, seeds)
+    )
 
 
 # -- against the NumPy reference ------------------------------------------------------------------
@@ -116,7 +114,7 @@ def _differences(model: Model, seed: int) -> dict[Value, dict[str, Any]]:
     for step, value, actual in _computed(model, host):
         difference = _first_difference(actual, expected[value.tensor])
         if difference is not None:
-            found[value] = {"node": step.node.name, "operator": step.node.op.kind, **difference}
+            found[value] = {"node": step.node.name, "operator": step.node.op.title, **difference}
     return found
 
 
@@ -176,59 +174,55 @@ def _print(device: str, summary: dict[str, Any], differences: dict[Value, dict[s
 # -- against another runtime ----------------------------------------------------------------------
 
 
-def _runtime(options: Namespace) -> Callable[..., Any]:
-    """What compares with the runtime; InputError where it does not read this file."""
+def _compare(options: Namespace, seeds: range) -> int:
+    """Compares input by input, up to the first difference. InputError on another runtime's file."""
     runtime = RUNTIMES[options.against]
     if options.network.suffix.lower() != runtime.suffix:
         raise InputError(
             f"{options.network}: --against {options.against} needs the {runtime.suffix} file that "
             "the network was exported from"
         )
-    return runtime.load()
+    graph = shared.read_network(options.network)
+    first_difference = importlib.import_module(runtime.module).first_difference
+    facts: dict[str, Any] = {"against": options.against, "runs": 0, "values": 0}
+    with Device.open(options.device) as device:
+        facts["device"] = device.info.name
+
+        def compute(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            """Every tensor of a graph on the device, in NCHW order."""
+            with _load(options, graph, device) as model:
+                arrays = [inputs[name] for name in graph.inputs]
+                return {value.tensor: array for _, value, array in _computed(model, arrays)}
+
+        for seed in progress(seeds, "comparing"):
+            inputs = dict(zip(graph.inputs, random_inputs(graph, seed), strict=True))
+            comparison = first_difference(options.network, inputs, run=compute)
+            facts["runs"] += 1
+            facts["values"] += comparison.values
+            if comparison.difference:
+                break
+    found = comparison.difference
+    facts["tensors"] = len(comparison.tensors)
+    facts["close"] = list(comparison.close)
+    facts["difference"] = {"seed": seed, **asdict(found)} if found else None
+    print_json(facts) if options.json else _print_comparison(runtime, facts)
+    return 1 if found else 0
 
 
-def _compare(
-    options: Namespace, model: Model, seeds: range, first_difference: Callable[..., Any]
-) -> int:
-    """Compares input by input, up to the first difference."""
-    graph = model.plan.graph
-    facts: dict[str, Any] = {
-        "device": model.device.info.name,
-        "against": options.against,
-        "runs": 0,
-        "tensors": 0,
-        "values": 0,
-        "difference": None,
-    }
-    for seed in progress(seeds, "comparing"):
-        inputs = random_inputs(graph, seed)
-        ours = {value.tensor: array for _, value, array in _computed(model, inputs)}
-        named = dict(zip(graph.inputs, inputs, strict=True))
-        comparison = first_difference(options.network, named, ours)
-        facts["runs"] += 1
-        facts["tensors"] = comparison.tensors
-        facts["values"] += comparison.values
-        if comparison.difference:
-            facts["difference"] = {"seed": seed, **asdict(comparison.difference)}
-            break
-    print_json(facts) if options.json else _print_comparison(options, facts)
-    return 1 if facts["difference"] else 0
-
-
-def _print_comparison(options: Namespace, facts: dict[str, Any]) -> None:
-    name, found = RUNTIMES[options.against].name, facts["difference"]
-    if not found:
+def _print_comparison(runtime: Runtime, facts: dict[str, Any]) -> None:
+    device, found = facts["device"], facts["difference"]
+    compared = f"{facts['tensors']} tensors, {facts['values']:,} values compared"
+    if found:
+        where = f"{found['operator']} {found['node']!r}: {found['tensor']}"
         print(
-            f"{facts['device']} and {name}: {facts['tensors']} tensors, {facts['values']:,} "
-            "values: all equal"
+            f"{device} and {runtime.name} first differ with seed {found['seed']} at\n"
+            f"{where}: element {list(found['index'])} is {found['found']:g}, {runtime.name} has "
+            f"{found['expected']:g}; {found['wrong']:,} of {found['elements']:,} differ\n{compared}"
         )
         return
-    print(
-        f"{facts['device']} and {name} first differ at {found['operator']} {found['node']!r}:\n"
-        f"tensor {found['tensor']!r}, element {list(found['index'])} is {found['ours']}, "
-        f"{name} has {found['theirs']}; {found['wrong']:,} of {found['elements']:,} differ "
-        f"(seed {found['seed']})\n{facts['tensors']} tensors before are equal"
-    )
+    print(f"{device} and {runtime.name} are equal: {compared}")
+    if facts["close"]:
+        print(f"float32 tensors equal to 5 digits, not in every bit: {', '.join(facts['close'])}")
 
 
 def _positive(text: str) -> int:

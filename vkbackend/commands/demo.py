@@ -15,10 +15,10 @@ import numpy as np
 
 from vkbackend import fileformat
 from vkbackend.commands import options as shared
-from vkbackend.commands.oracle import run_each
 from vkbackend.commands.text import Spread, percent, print_json, progress, shortened, size, table
 from vkbackend.demo import digits_data
 from vkbackend.errors import VkBackendError
+from vkbackend.frontends.onnx.oracle import run_each
 from vkbackend.graph import Array
 from vkbackend.ops.base import Candidate
 from vkbackend.plan import Plan

@@ -38,8 +38,9 @@ def from_onnx(
     Results equal ONNX Runtime's int8 kernels in every bit, except where it runs a whole convolution
     or matrix product in float: with a Clip or a Relu behind it that changes anything, with tensors
     of different types, and ConvTranspose always. Operators that it runs in float between
-    DequantizeLinear and QuantizeLinear follow its float formulas in every bit. What stays float at
-    the end of the network is computed in float32, close to ONNX Runtime.
+    DequantizeLinear and QuantizeLinear follow its float formulas in every bit, and a linear Resize
+    of bytes does, where ONNX Runtime has another kernel for images with channels last. What stays
+    float at the end of the network is computed in float32, close to ONNX Runtime.
 
     Raises FormatError on a damaged file, UnsupportedError that lists every node that cannot be
     converted and names the tensors to cut at, InputError on a wrong argument, VkBackendError

@@ -46,8 +46,13 @@ def convert(
     batch_size: int,
     outputs: Sequence[str] | None,
     shapes: Mapping[str, Sequence[int]],
+    *,
+    optional: Sequence[str] = (),
 ) -> Graph:
-    """The part of the network that the outputs need. Raises InputError and UnsupportedError."""
+    """The part of the network that the outputs need. Raises InputError and UnsupportedError.
+
+    Of `optional` tensors those become outputs too that the graph can give.
+    """
     names = tuple(model.outputs if outputs is None else outputs)
     _verify_outputs(model, names)
     nodes = _needed(model, names)
@@ -60,7 +65,9 @@ def convert(
     problems += [problem for name in names for problem in _finish(scope, name)]
     if problems:
         raise UnsupportedError(_message(scope, problems))
-    return scope.builder.build(names)
+    further = [name for name in optional if name in scope.values and name not in names]
+    given = [name for name in further if is_output(scope.values[name]) and not _finish(scope, name)]
+    return scope.builder.build((*names, *given))
 
 
 def _verify_outputs(model: OnnxModel, names: tuple[str, ...]) -> None:
@@ -178,7 +185,10 @@ def _message(scope: Scope, problems: Sequence[Problem]) -> str:
     text = f"{scope.model.source}: {count} cannot be converted:\n" + "\n".join(lines)
     cuts = _cuts(scope, [each.node for each in problems])
     if cuts:
-        text += f"\nTo run the part before, cut the network there: outputs={cuts}"
+        text += (
+            f"\nTo run the part before, cut the network there: outputs={cuts}, "
+            f"or --outputs {','.join(cuts)} on the command line"
+        )
     if not any("Linear" in node.op_type or node.op_type == "QGemm" for node in scope.model.nodes):
         text += (
             "\nThe network is not quantised at all: quantise it first, for example with "
@@ -195,7 +205,7 @@ def _cuts(scope: Scope, refused: Sequence[OnnxNode]) -> list[str]:
     while pending:
         name = pending.pop()
         value = scope.values.get(name)
-        if _is_output(value):
+        if is_output(value):
             found.add(name)
             continue
         if isinstance(value, Constant | QuantizedConstant) or name not in producers:
@@ -206,7 +216,7 @@ def _cuts(scope: Scope, refused: Sequence[OnnxNode]) -> list[str]:
     return [name for name in producers if name in found]
 
 
-def _is_output(value: Value | None) -> bool:
+def is_output(value: Value | None) -> bool:
     return isinstance(value, Tensor | Dequantized) or (
         isinstance(value, Deferred) and (value.natural is not None or value.real is not None)
     )

@@ -1,73 +1,76 @@
-"""LiteRT's reference kernels on the same inputs: where our tensors first differ from theirs."""
+"""A network here and in LiteRT's reference kernels, and the first tensor in which they differ."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from vkbackend import reference
 from vkbackend.errors import VkBackendError
-from vkbackend.frontends.tflite.reader import TfliteModel, read
-from vkbackend.graph import Array
+from vkbackend.frontends.comparison import (
+    Comparison,
+    Difference,
+    differing,
+    first_of,
+    verify_types,
+)
+from vkbackend.frontends.tflite.convert import convert
+from vkbackend.frontends.tflite.reader import TfliteModel, TfliteOperator, read
+from vkbackend.graph import Array, Graph
 
-
-@dataclass(frozen=True)
-class Difference:
-    """The first operator, in the file's order, with an output that differs; `index` is the first
-    such element's, in the file's axis order. `theirs` is LiteRT's value.
-    """
-
-    node: str
-    operator: str
-    tensor: str
-    index: tuple[int, ...]
-    ours: float
-    theirs: float
-    wrong: int
-    elements: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Tensors and values that are equal, up to the first difference where there is one."""
-
-    tensors: int
-    values: int
-    difference: Difference | None
+Run = Callable[[Graph, Mapping[str, Array]], Mapping[str, Array]]
 
 
 def first_difference(
-    path: str | Path, inputs: Mapping[str, Array], ours: Mapping[str, Array]
+    path: str | os.PathLike[str],
+    inputs: Mapping[str, Array],
+    *,
+    run: Run | None = None,
 ) -> Comparison:
-    """Runs LiteRT's reference interpreter and compares every tensor that it and we have.
+    """Runs a network here and in LiteRT's reference interpreter, and compares every tensor.
 
-    `inputs` by name, as the file declares them; `ours` are tensors of the graph that from_tflite
-    makes of the file, by name, in NCHW order. Tensors that folding has taken away are left out.
-    Raises VkBackendError without LiteRT, and where it cannot run the file.
+    `inputs` by name, as the file declares them. `run(graph, inputs)` gives every output of a
+    graph by name, in NCHW order: on a device, say; the NumPy reference without. The network runs
+    as it is, and with every tensor as an output too; left out are tensors that the graph does not
+    have, because they were folded into others.
+    Raises VkBackendError without LiteRT and where it cannot run the file, and whatever from_tflite
+    and `run` raise.
     """
-    model = read(path)
-    theirs = _run(model, Path(path), inputs)
-    tensors = values = 0
-    for node in model.operators:
-        for index in node.outputs:
-            tensor = model.tensors[index]
-            if tensor.name not in ours or index not in theirs:
-                continue
-            found = _difference(_in_file_order(ours[tensor.name]), theirs[index])
-            if found:
-                return Comparison(
-                    tensors, values, Difference(node.name, node.kind, tensor.name, *found)
-                )
-            tensors += 1
-            values += theirs[index].size
-    return Comparison(tensors, values, None)
+    model, run = read(path), run or _run_reference
+    graph = convert(model, None)
+    expected = _run_litert(model, os.fspath(path), inputs)
+    makers = {
+        model.tensors[index].name: (node, expected[index])
+        for node in model.operators
+        for index in node.outputs
+        if index in expected
+    }
+    made = {name for node in graph.nodes for name in node.outputs}
+    further = [name for name in makers if name in made and name not in graph.outputs]
+    found = run(dataclasses.replace(graph, outputs=(*graph.outputs, *further)), inputs)
+    compared = [name for name in makers if name in found]
+    difference = None
+    for name in compared:
+        difference = difference or _difference(*makers[name], name, found[name])
+    # What is an output is not fused with what follows: so the network also runs as users run it.
+    for name, array in {} if difference else run(graph, inputs).items():
+        if name in makers and name in graph.outputs:
+            difference = difference or _difference(*makers[name], name, array)
+    values = sum(makers[name][1].size for name in compared)
+    return Comparison(tuple(compared), values, difference)
 
 
-def _run(model: TfliteModel, path: Path, inputs: Mapping[str, Array]) -> dict[int, Array]:
+def _run_reference(graph: Graph, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    logical = {n: np.moveaxis(x, -1, 1) if x.ndim > 2 else x for n, x in inputs.items()}
+    return reference.run(graph, logical)
+
+
+def _run_litert(model: TfliteModel, path: str, inputs: Mapping[str, Array]) -> dict[int, Array]:
     """What LiteRT computes: every operator's outputs by tensor index."""
     try:
         litert: Any = importlib.import_module("ai_edge_litert.interpreter")
@@ -78,7 +81,7 @@ def _run(model: TfliteModel, path: Path, inputs: Mapping[str, Array]) -> dict[in
         ) from None
     try:
         interpreter = litert.Interpreter(
-            str(path),
+            path,
             experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
             experimental_preserve_all_tensors=True,
         )
@@ -92,9 +95,8 @@ def _run(model: TfliteModel, path: Path, inputs: Mapping[str, Array]) -> dict[in
         reason = " ".join(str(error).split())
         raise VkBackendError(f"{path}: LiteRT cannot run this file: {reason}") from None
     computed = dict.fromkeys(index for node in model.operators for index in node.outputs)
-    return {
-        index: array for index in computed if (array := _tensor(interpreter, index)) is not None
-    }
+    found = {index: _tensor(interpreter, index) for index in computed}
+    return {index: array for index, array in found.items() if array is not None}
 
 
 def _tensor(interpreter: Any, index: int) -> Array | None:
@@ -111,15 +113,9 @@ def _in_file_order(array: Array) -> Array:
 
 
 def _difference(
-    ours: Array, theirs: Array
-) -> tuple[tuple[int, ...], float, float, int, int] | None:
-    """Index, both values, how many elements differ and how many there are; None where none does."""
-    different = ours != theirs
-    if ours.dtype == np.float32:  # -0.0 and NaN count as bits
-        bits = (np.ascontiguousarray(array).view(np.uint32) for array in (ours, theirs))
-        different = np.not_equal(*bits)
-    wrong = np.argwhere(different)
-    if not len(wrong):
-        return None
-    index = tuple(int(position) for position in wrong[0])
-    return index, ours[index].item(), theirs[index].item(), len(wrong), ours.size
+    node: TfliteOperator, expected: Array, name: str, found: Array
+) -> Difference | None:
+    found = _in_file_order(found)
+    verify_types(f"{node.kind} {node.name!r}: {name}", "LiteRT", found, expected)
+    wrong = differing(found, expected)
+    return first_of(name, node.name, node.kind, wrong, found, expected) if wrong.any() else None
