@@ -1,4 +1,4 @@
-// The mean of each row of float32 values, exact: the order of the sum is ONNX Runtime's on x86, and
+// The mean or sum of each row of float32 values, exact: the order of the sum is ONNX Runtime's on x86, and
 // the quotient is rounded as IEEE 754 wants it. One invocation per row.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -7,6 +7,7 @@
 
 layout(local_size_x = 64) in;
 layout(constant_id = 1) const int ORDER = 0;  // 0 one after another, 1 fours, 2 packets
+layout(constant_id = 2) const int DIVIDES = 1;
 
 layout(set = 0, binding = 0) readonly buffer Input { float input_values[]; };
 layout(set = 0, binding = 1) writeonly buffer Output { float output_values[]; };
@@ -22,16 +23,16 @@ precise float sum_in_order(int place, int begin, int end, precise float total) {
     return total;
 }
 
-// Four values make a sum of their own, which is added to the whole.
+// Four values make a sum of their own, which is added to the whole; then two, then one.
 precise float sum_fours(int place) {
     precise float total = 0.0;
-    int whole = count / 4 * 4;
-    for (int i = 0; i < whole; i += 4) {
-        precise float four = sum_in_order(place, i + 1, i + 4, input_values[place + i * inner]);
-        total = i == 0 ? four : total + four;
+    for (int i = 0; i < count;) {
+        int end = i + (count - i >= 4 ? 4 : count - i >= 2 ? 2 : 1);
+        precise float part = sum_in_order(place, i + 1, end, input_values[place + i * inner]);
+        total = i == 0 ? part : total + part;
+        i = end;
     }
-    return whole == 0 ? sum_in_order(place, 1, count, input_values[place])
-                      : sum_in_order(place, whole, count, total);
+    return total;
 }
 
 vec4 packet(int place) {
@@ -70,5 +71,5 @@ void main() {
     if (ORDER == 2) total = sum_packets(place);
     else if (ORDER == 1) total = sum_fours(place);
     else total = sum_in_order(place, 1, count, input_values[place]);
-    output_values[row] = divide_exactly(total, float(count));
+    output_values[row] = DIVIDES != 0 ? divide_exactly(total, float(count)) : total;
 }

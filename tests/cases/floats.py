@@ -41,6 +41,8 @@ CASES = [
     Case("mean_packets_even", FloatMean((2, 3), False), [TensorType((2, 5, 8, 4))]),
     Case("mean_packets_short", FloatMean((2, 3)), [TensorType((2, 5, 1, 3))]),
     Case("mean_fours", FloatMean((1,)), [TensorType((2, 51, 7))]),
+    Case("sum_fours", FloatMean((1,), divides=False), [TensorType((2, 10, 3))]),
+    Case("mean_fours_two", FloatMean((1,)), [TensorType((2, 10, 1))]),
     Case("mean_fours_short", FloatMean((1,), False), [TensorType((2, 3, 7))]),
     Case("mean_sequence", FloatMean((0,)), [TensorType((9, 7))]),
     Case("mean_asked", FloatMean((1, 2), in_sequence=True), [TensorType((3, 4, 5))]),

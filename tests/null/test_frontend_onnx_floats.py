@@ -113,6 +113,30 @@ def test_float_functions_behind_a_float_pair() -> None:
     compare(network, "y", exact=True)
 
 
+SUMS = [
+    ((2, 6, 7), [1]),
+    ((3, 7, 1), [1]),
+    ((2, 11, 16), [1]),
+    ((1, 7, 5), [1]),
+    ((13, 6), [0]),
+    ((2, 3, 5, 6), [1, 3]),
+    ((3, 4, 5, 7), [2, 3]),
+    ((3, 4, 5, 7), [0, 1, 2, 3]),
+]
+
+
+@pytest.mark.parametrize("op_type", ["ReduceMean", "ReduceSum"])
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize(("shape", "axes"), SUMS)
+def test_the_order_of_a_float_sum(
+    shape: tuple[int, ...], axes: list[int], keepdims: int, op_type: str
+) -> None:
+    network = Network(7, 18)
+    x = network.input("x", "float32", shape)
+    network.node(op_type, [x, network.constant(axes, "int64")], "y", keepdims=keepdims)
+    compare(network, "y", exact=True)
+
+
 @pytest.mark.parametrize("op_type", ["ReduceMean", "GlobalAveragePool"])
 def test_means(op_type: str) -> None:
     network = Network(4)
@@ -181,7 +205,8 @@ def test_what_no_device_runs_is_listed_with_where_to_cut() -> None:
         "the ONNX model: 2 nodes cannot be converted:\n"
         "  'NonMaxSuppression.selected' (NonMaxSuppression): this operator is not supported\n"
         "  'GatherND.y' (GatherND): this operator is not supported\n"
-        "To run the part before, cut the network there: outputs=['scores']"
+        "To run the part before, cut the network there: outputs=['scores'], "
+        "or --outputs scores on the command line"
     )
     graph = from_onnx(model, outputs=["scores"])
     assert graph.outputs == ("scores",)
@@ -198,7 +223,8 @@ def test_a_convolution_that_is_not_quantised_behind() -> None:
         "the ONNX model: 1 node cannot be converted:\n"
         "  'Conv.conv' (Conv): its result 'conv' is float32 and not quantised: "
         "QuantizeLinear is missing behind this node\n"
-        "To run the part before, cut the network there: outputs=['t3']"
+        "To run the part before, cut the network there: outputs=['t3'], "
+        "or --outputs t3 on the command line"
     )
 
 

@@ -81,6 +81,19 @@ def test_softmax(shape: Shape, axis: int, opset: int, dtype: str) -> None:
     assert "onnx_softmax" in kinds(graph)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("channels", [3, 10])
+def test_softmax_next_to_halves(channels: int, dtype: str) -> None:
+    """So many rows that some quotients lie closer to a half than float32 can tell."""
+    network = Network(8)
+    distances = network.rng.integers(0, 60, (100_000, channels))
+    network.inputs["x"] = (np.iinfo(dtype).max - distances).astype(dtype)
+    zero = np.array(np.iinfo(dtype).min, dtype)
+    x = network.dequantize("x", 0.045618850737810135, zero)
+    network.quantize(network.node("Softmax", [x], axis=-1), 0.003921568859368563, zero, "y")
+    assert_equal_bits(network.model("y"), network.inputs)
+
+
 @pytest.mark.parametrize("scale", [1 / 256, 0.0071, 0.3])
 def test_qlinear_softmax(scale: float) -> None:
     network = Network(5)
@@ -144,6 +157,18 @@ def test_linear_resize(coordinate: str, how: str, values: tuple[float, ...], dty
     y = network.node("Resize", names, mode="linear", coordinate_transformation_mode=coordinate)
     network.quantize(y, scale, zero, "y")
     assert kinds(assert_equal_bits(network.model("y"), network.inputs)) == ["onnx_resize"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("coordinate", ["half_pixel", "asymmetric", "align_corners"])
+def test_linear_resize_of_bytes(coordinate: str, dtype: str) -> None:
+    """The operator format leaves the scale out of it: whole numbers, fractions cut off."""
+    network = Network(2, 19)
+    x = network.input("x", dtype, (2, 3, 12, 10))
+    scales = network.constant([1, 1, 1.5, 3], "float32")
+    attributes = {"mode": "linear", "coordinate_transformation_mode": coordinate}
+    network.node("Resize", [x, "", scales], "y", **attributes)
+    assert_equal_bits(network.model("y"), network.inputs, fuse=False)
 
 
 @pytest.mark.parametrize(("how", "values"), RESIZES)

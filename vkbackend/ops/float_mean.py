@@ -1,4 +1,4 @@
-"""float_mean: the mean of float32 values over neighbouring axes, in ONNX Runtime's order."""
+"""float_mean: the mean or sum of float32 values over neighbouring axes, in ONNX Runtime's order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
-from vkbackend.graph import Array, BoundNode, TensorType
+from vkbackend.graph import Array, BoundNode, Shape, TensorType
 from vkbackend.ops.base import (
     Candidate,
     Dispatch,
@@ -30,7 +30,7 @@ ORDERS = ("sequence", "fours", "packets")  # as float_mean.comp numbers them
 class FloatMean(Operator):
     """Exact: quant.onnxruntime_sums.row_sums, in the order that ONNX Runtime takes on x86, / count.
 
-    `in_sequence`: values are added one after another whatever the axes.
+    `in_sequence`: values are added one after another whatever the axes. Without `divides` the sum.
     """
 
     kind: ClassVar[str] = "float_mean"
@@ -40,6 +40,7 @@ class FloatMean(Operator):
     axes: tuple[int, ...]
     keeps_axes: bool = True
     in_sequence: bool = False
+    divides: bool = True
 
     def infer(
         self, inputs: Sequence[TensorType], constants: Mapping[str, Array]
@@ -53,17 +54,19 @@ class FloatMean(Operator):
             kept = [size for axis, size in enumerate(shape) if axis not in self.axes]
         return [TensorType(tuple(kept))]
 
-    def _order(self, rows: Rows) -> str:
-        if self.in_sequence or (rows.outer == 1 and rows.inner > 1):
-            return "sequence"
-        return "packets" if rows.inner == 1 else "fours"
+    def _order(self, shape: Shape) -> str:
+        if max(self.axes) == len(shape) - 1 and not self.in_sequence:
+            return "packets"
+        is_first = Rows.of(shape, self.axes).outer == 1
+        return "sequence" if self.in_sequence or is_first else "fours"
 
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
-        """quant.onnxruntime_sums.row_sums, divided."""
-        rows = Rows.of(node.inputs[0].shape, self.axes)
+        """quant.onnxruntime_sums.row_sums, divided or not."""
+        rows = Rows.of(inputs[0].shape, self.axes)
         values = inputs[0].reshape(rows.outer, rows.count, rows.inner)
-        sums = onnxruntime_sums.row_sums(values, self._order(rows))
-        return [(sums / np.float32(rows.count)).reshape(node.outputs[0].shape)]
+        sums = onnxruntime_sums.row_sums(values, self._order(inputs[0].shape))
+        found = sums / np.float32(rows.count) if self.divides else sums
+        return [found.reshape(node.outputs[0].shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """NCHW."""
@@ -71,9 +74,10 @@ class FloatMean(Operator):
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per row."""
-        rows = Rows.of(node.inputs[0].shape, self.axes)
+        shape = node.inputs[0].shape
+        rows = Rows.of(shape, self.axes)
         count = rows.outer * rows.inner
         push = {"rows": count, "count": rows.count, "inner": rows.inner}
         bindings = {"Input": input_ref(), "Output": output_ref()}
-        constants = {"ORDER": ORDERS.index(self._order(rows))}
+        constants = {"ORDER": ORDERS.index(self._order(shape)), "DIVIDES": int(self.divides)}
         return [Dispatch("float_mean", bindings, linear_grid(count), push, constants)]

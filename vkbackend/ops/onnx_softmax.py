@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
 from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
@@ -30,6 +31,7 @@ from vkbackend.ops.base import (
 from vkbackend.quant import onnxruntime_sums
 
 MAX_GRID_COLUMNS = 65535
+MOST_STEPS = 1 << 20  # products of them and of sums then fit 64 bits
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class OnnxSoftmax(Operator):
     def infer(
         self, inputs: Sequence[TensorType], constants: Mapping[str, Array]
     ) -> Sequence[TensorType]:
-        """The input's shape with this quantisation."""
+        """The input's shape with this quantisation; GraphError on a scale of next to nothing."""
         _ = inputs[0].quantized
+        if onnxruntime_sums.softmax_steps(self.output) > MOST_STEPS:
+            raise GraphError(f"an output scale of at least {1 / MOST_STEPS:g} is supported")
         return [TensorType(inputs[0].shape, self.output)]
 
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -77,11 +81,10 @@ class OnnxSoftmax(Operator):
         return min(pixels, MAX_GRID_COLUMNS), ceil_div(pixels, MAX_GRID_COLUMNS), 1
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
-        """Pairs (exponential, numerator) by distance from the greatest value."""
-        exponentials = onnxruntime_sums.exponentials(node.inputs[0].quantized)
-        numerators = exponentials * onnxruntime_sums.softmax_steps(self.output)
-        pairs = np.stack([exponentials, numerators], axis=1)
-        return {"exponentials": np.ascontiguousarray(pairs, np.float32).reshape(-1)}
+        """Exponentials by distance from the greatest value."""
+        channels = dims_of(node.inputs[0].shape)[1]
+        table = onnxruntime_sums.exponentials(node.inputs[0].quantized, channels)
+        return {"exponentials": table}
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one workgroup per pixel."""
@@ -91,6 +94,7 @@ class OnnxSoftmax(Operator):
             "channels": channels,
             "height": height,
             "width": width,
+            "steps": onnxruntime_sums.softmax_steps(self.output),
             "output_zero_point": self.output.stored_zero_point,
         }
         constants = {
