@@ -53,6 +53,9 @@ def resizes() -> Iterator[Case]:
         yield Case(
             f"nearest_{rounding}", OnnxResize("half_pixel", (0.6, 2.3), None, rounding), image
         )
+    for of in (INT8, UINT8):
+        op = OnnxResize("half_pixel", (2.0, 1.7))
+        yield Case(f"linear_whole_{of.dtype}", op, [TensorType((2, 5, 6, 7), of)])
     yield Case("linear_sizes", OnnxResize("align_corners", sizes=(11, 3), output=UINT8), image)
 
 

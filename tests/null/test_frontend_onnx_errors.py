@@ -38,16 +38,17 @@ def test_every_refused_node_is_listed_with_where_to_cut() -> None:
     x = network.dequantize(network.input("x", "uint8", (1, 2, 4, 4)), 0.1, np.uint8(3))
     y = network.quantize(network.node("Relu", [x]), 0.1, np.uint8(0), "relu_q")
     y = network.dequantize(y, 0.1, np.uint8(0))
-    erf = network.node("Erf", [y], "erf")
-    y = network.quantize(erf, 0.1, np.uint8(0))
+    det = network.node("Det", [y], "det")
+    y = network.quantize(det, 0.1, np.uint8(0))
     y = network.dequantize(y, 0.1, np.uint8(0))
-    y = network.node("Celu", [y], "celu")
+    y = network.node("Hardmax", [y], "hardmax")
     network.quantize(y, 0.1, np.uint8(0), "y")
     assert message(network.model("y")) == (
         "the ONNX model: 2 nodes cannot be converted:\n"
-        "  'Erf.erf' (Erf): this operator is not supported\n"
-        "  'Celu.celu' (Celu): this operator is not supported\n"
-        "To run the part before, cut the network there: outputs=['t9']"
+        "  'Det.det' (Det): this operator is not supported\n"
+        "  'Hardmax.hardmax' (Hardmax): this operator is not supported\n"
+        "To run the part before, cut the network there: outputs=['t9'], "
+        "or --outputs t9 on the command line"
     )
     assert from_onnx(network.model("y"), outputs=["t9"]).outputs == ("t9",)
 

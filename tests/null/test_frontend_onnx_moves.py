@@ -189,3 +189,22 @@ def test_weights_may_be_transposed_behind_their_scale() -> None:
     y = network.node("MatMul", [x, network.node("Transpose", [weight], perm=[1, 0])])
     network.quantize(y, 0.1, np.uint8(128), "y")
     assert_equal_bits(network.model("y"), network.inputs, oracle_is_float=True)
+
+
+@pytest.mark.parametrize("form", ["bytes", "read", "float"])
+@pytest.mark.parametrize(
+    ("axis", "positions"), [(1, [0, 2, 1, 3]), (2, [-2, -1, 0, 4, 4]), (3, [5])]
+)
+def test_gather_of_any_positions(axis: int, positions: list[int], form: str) -> None:
+    """YOLOv5 as it is prepared for quantising: SpaceToDepth, then channels in another order."""
+    network = Network(9)
+    x, zero = network.input("x", "uint8", (2, 4, 5, 6)), np.uint8(99)
+    indices = network.constant(positions, "int64")
+    if form == "bytes":
+        network.node("Gather", [x, indices], "y", axis=axis)
+    else:
+        value = network.dequantize(x, 0.05, zero)
+        value = network.node("Tanh", [value]) if form == "float" else value
+        gathered = network.node("Gather", [value, indices], axis=axis)
+        network.quantize(gathered, 0.04, zero, "y")
+    assert_equal_bits(network.model("y"), network.inputs)

@@ -29,6 +29,7 @@ from vkbackend.ops.conv2d.geometry import Pair, image_of
 from vkbackend.ops.resize import ONE, Resize
 from vkbackend.quant import affine, onnxruntime_resize
 from vkbackend.quant.onnxruntime_resize import COORDINATES, NEAREST
+from vkbackend.quant.steps import Float32, steps
 
 Int32 = onnxruntime_resize.Int32
 
@@ -39,7 +40,8 @@ class OnnxResize(Operator):
 
     `coordinate` names the rule of quant.onnxruntime_resize. With `rounding`, one of its rules for
     the nearest position, values and quantisation are kept; with None the mode is linear, and
-    `output` is the quantisation of the result.
+    `output` is the quantisation of the result. Without it the whole numbers are resized, fractions
+    cut off: what ONNX Runtime does with tensors of 8 bits that are not dequantised.
     """
 
     kind: ClassVar[str] = "onnx_resize"
@@ -59,8 +61,8 @@ class OnnxResize(Operator):
             raise GraphError(f"the input has shape (n, c, h, w), got {shape}")
         if self.coordinate not in COORDINATES or self.rounding not in (None, *NEAREST):
             raise GraphError(f"no rule {self.coordinate!r} with {self.rounding!r}")
-        if (self.rounding is None) == (self.output is None):
-            raise GraphError("linear resizing has an output quantisation, nearest has none")
+        if self.rounding is not None and self.output is not None:
+            raise GraphError("nearest resizing has no output quantisation: it keeps the input's")
         if not all(np.isfinite(scale) and 0 < scale < 1e6 for scale in self.scales):
             raise GraphError(f"scales {self.scales} are not positive numbers")
         return [TensorType((*shape[:2], *self._sizes(shape[2:])), self.output or quantization)]
@@ -103,9 +105,9 @@ class OnnxResize(Operator):
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
         """Gathers; for linear mode the four products in ONNX Runtime's order."""
         rows, columns = self.tables(node)
-        if self.output is None:
+        if self.rounding is not None:
             return [np.ascontiguousarray(inputs[0][:, :, rows[:, 0]][:, :, :, columns[:, 0]])]
-        real = affine.dequantize(inputs[0], node.inputs[0].quantized)
+        real = affine.dequantize(inputs[0], self._read_as(node))
         row_weights, column_weights = (
             np.ascontiguousarray(table[:, 2:]).view(np.float32) for table in (rows, columns)
         )
@@ -114,11 +116,22 @@ class OnnxResize(Operator):
             for column in (0, 1):
                 weight = column_weights[:, column] * row_weights[:, row, None]
                 total += weight * real[:, :, rows[:, row]][:, :, :, columns[:, column]]
-        return [affine.quantize(total, self.output)]
+        return [self._rounded(total, node.inputs[0].quantized)]
+
+    def _read_as(self, node: BoundNode) -> Quantization:
+        """What the input's values stand for in linear mode."""
+        x = node.inputs[0].quantized
+        return x if self.output is not None else Quantization(1.0, 0, x.dtype)
+
+    def _rounded(self, real: Float32, x: Quantization) -> Array:
+        """A value of the result."""
+        if self.output is not None:
+            return affine.quantize(real, self.output)
+        return np.clip(np.trunc(real), *x.range).astype(x.dtype)
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Those of resize for nearest; any channel-packed layouts for linear."""
-        if self.output is None:
+        if self.rounding is not None:
             op, bound = self._nearest(node)
             return op.candidates(bound, gpu)
         found, problems = [], []
@@ -136,11 +149,14 @@ class OnnxResize(Operator):
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Rows, columns, and for linear mode the thresholds of the output."""
-        if self.output is None:
+        if self.rounding is not None:
             op, bound = self._nearest(node)
             return op.pack_weights(bound, choice)
         rows, columns = self.tables(node)
-        thresholds = np.append(affine.thresholds(self.output), np.float32(np.inf))
+        x = node.inputs[0].quantized
+        limits = (self.output or x).range
+        found = steps(lambda real: self._rounded(real, x), *limits)
+        thresholds = np.append(found, np.float32(np.inf))
         return {
             "rows": rows.reshape(-1),
             "columns": columns.reshape(-1),
@@ -149,7 +165,7 @@ class OnnxResize(Operator):
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per output word."""
-        if self.output is None:
+        if self.rounding is not None:
             op, bound = self._nearest(node)
             return op.lower(bound, choice)
         batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
@@ -162,8 +178,8 @@ class OnnxResize(Operator):
             "in_width": in_width,
             "out_height": out_height,
             "out_width": out_width,
-            "input_zero_point": node.inputs[0].quantized.stored_zero_point,
-            "input_scale": node.inputs[0].quantized.scale,
+            "input_zero_point": self._read_as(node).stored_zero_point,
+            "input_scale": self._read_as(node).scale,
             "word_count": words,
         }
         constants = {

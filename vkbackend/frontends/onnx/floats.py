@@ -21,6 +21,7 @@ from vkbackend.frontends.onnx.values import (
 )
 from vkbackend.graph import Quantization
 from vkbackend.ops.dequantize import Dequantize
+from vkbackend.ops.lookup import Lookup
 from vkbackend.ops.lookup_float import LookupFloat
 from vkbackend.quant import affine
 
@@ -30,6 +31,8 @@ def apply(scope: Scope, node: OnnxNode, function: Function, index: int = 0) -> V
     value = scope.value(node, index)
     if isinstance(value, Stored | Moved) and value.quantization is None:
         return behind(value, lambda x: _computed(scope, node.name, x, function, node.outputs[0]))
+    if isinstance(value, Stored | Moved):
+        return _of_integers(scope, node, value, function)
     if isinstance(value, Deferred) and value.natural is None:
         return value.then(function, node)
     source = quantized_of(scope, node, index)
@@ -41,6 +44,22 @@ def apply(scope: Scope, node: OnnxNode, function: Function, index: int = 0) -> V
         return behind(source, lambda x: read(scope, node.name, x, name, functions))
 
     return Deferred(node, emit, source.shapes, functions=(function,), real=real)
+
+
+def _of_integers(scope: Scope, node: OnnxNode, x: Tensor, function: Function) -> Tensor:
+    """int8 and uint8 values clipped as they are: how some tools quantise to fewer bits."""
+    assert x.quantization is not None
+    of = x.quantization
+    if function.bounds is None:
+        raise RefusedError(f"its input is {of.dtype}; of integers only Relu, Clip, Min and Max run")
+    every = affine.every_value(of)
+    table = np.clip(every.astype(np.float32), *function.bounds).astype(of.dtype)
+    if np.array_equal(table, every):
+        return x
+    name, op = scope.fresh(f"{node.outputs[0]}.source"), Lookup(of, function.name)
+    if isinstance(x, Stored):
+        name = node.outputs[0]
+    return behind(x, lambda y: scope.add(node.name, op, [y], name, {"table": table}))
 
 
 def read(scope: Scope, node_name: str, x: Stored, name: str, functions: Functions) -> Stored:

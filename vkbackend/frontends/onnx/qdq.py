@@ -192,8 +192,9 @@ def composed(functions: Functions) -> Callable[[Float32], Float32]:
     """The functions applied one after another."""
 
     def apply(values: Float32) -> Float32:
-        for function in functions:
-            values = function.apply(values)
+        with np.errstate(all="ignore"):
+            for function in functions:
+                values = function.apply(values)
         return values
 
     return apply

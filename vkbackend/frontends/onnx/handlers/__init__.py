@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vkbackend.frontends.onnx.handlers import (
+    channels,
     convolution,
+    functions,
     joins,
     matrices,
     pads,
@@ -29,7 +31,9 @@ Handler = Callable[[Scope, OnnxNode], Value | list[Value]]
 HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
+    **channels.HANDLERS,
     **convolution.HANDLERS,
+    **functions.HANDLERS,
     **joins.HANDLERS,
     **matrices.HANDLERS,
     **pads.HANDLERS,

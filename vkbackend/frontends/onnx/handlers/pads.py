@@ -8,9 +8,9 @@ import numpy as np
 
 from vkbackend.errors import GraphError
 from vkbackend.frontends.onnx.floats import finished, real
-from vkbackend.frontends.onnx.handlers.pooling import each, picked
 from vkbackend.frontends.onnx.handlers.shapes import axes_of, input_shapes
 from vkbackend.frontends.onnx.moves import materialised
+from vkbackend.frontends.onnx.picks import each, picked
 from vkbackend.frontends.onnx.qdq import composed, is_quantized, quantized_of, rescale, store
 from vkbackend.frontends.onnx.reader import OnnxNode
 from vkbackend.frontends.onnx.scope import Scope

@@ -1,38 +1,35 @@
-"""MaxPool, AveragePool, GlobalAveragePool, ReduceMean and the QLinear forms."""
+"""MaxPool, AveragePool, ReduceMean, ReduceSum, ReduceMax, the global ones and the QLinear forms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from vkbackend.errors import GraphError
 from vkbackend.frontends.onnx.floats import finished, real
 from vkbackend.frontends.onnx.inputs import TRIALS
-from vkbackend.frontends.onnx.moves import emitted, materialised, moved
+from vkbackend.frontends.onnx.moves import materialised, move, moved
+from vkbackend.frontends.onnx.picks import each, picked
 from vkbackend.frontends.onnx.qdq import (
     activation,
-    changing_table,
     clamp_of,
     clamped,
     is_quantized,
-    rescale,
-    store,
     stored_operand,
 )
 from vkbackend.frontends.onnx.reader import OnnxNode
 from vkbackend.frontends.onnx.scope import Scope
+from vkbackend.frontends.onnx.sizes import copied
 from vkbackend.frontends.onnx.values import (
     Deferred,
-    Dequantized,
     Functions,
-    Moved,
     RefusedError,
-    Shapes,
     Stored,
     Tensor,
     Value,
+    first_shape,
     shapes_of,
 )
-from vkbackend.frontends.onnx.window import Window, fitted, window_of
+from vkbackend.frontends.onnx.window import Window, fitted, held, window_of
 from vkbackend.graph import Quantization, Shape
 from vkbackend.layouts import dims_of
 from vkbackend.ops.conv2d.geometry import output_size
@@ -41,8 +38,6 @@ from vkbackend.ops.global_average_pool import GlobalAveragePool
 from vkbackend.ops.max_pool import MaxPool
 from vkbackend.ops.onnx_average_pool import OnnxAveragePool
 from vkbackend.ops.strides import RESHAPE, TRANSPOSE, Step
-
-Pick = Callable[[Stored, str], Stored]
 
 
 def max_pool(scope: Scope, node: OnnxNode) -> Value:
@@ -62,86 +57,49 @@ def max_pool(scope: Scope, node: OnnxNode) -> Value:
     return picked(scope, node, pooled, size)
 
 
+def global_max_pool(scope: Scope, node: OnnxNode) -> Value:
+    """GlobalMaxPool: the greatest value of each image. Its size is then fixed."""
+
+    def pooled(source: Stored, name: str) -> Stored:
+        kernel = dims_of(source.type.shape)[2:]
+        x = held(scope, node, source)
+        return scope.add(node.name, MaxPool((kernel[0], kernel[1])), [x], name)
+
+    return picked(scope, node, pooled, lambda shape: (*shape[:2], *(1,) * len(shape[2:])))
+
+
+def reduce_max(scope: Scope, node: OnnxNode) -> Value:
+    """ReduceMax over height and width, or over one axis, which is moved to their place."""
+    rank = len(first_shape(shapes_of(scope.value(node, 0), TRIALS)))
+    axes = _reduced_axes(scope, node, rank)
+    others = [axis for axis in range(rank) if axis not in axes]
+    if len(axes) == 1 and rank in (3, 4):
+        to_end = Step(TRANSPOSE, (*others, *axes))
+
+        def pooled(source: Stored, name: str) -> Stored:
+            turned = moved(scope, node, source, [to_end])
+            x = materialised(scope, turned, scope.fresh(f"{name}.turned"))
+            size = x.type.shape[-1]
+            return scope.add(node.name, MaxPool((1, size)), [x], name)
+
+        greatest = picked(scope, node, pooled, lambda shape: (*(shape[n] for n in others), 1))
+    elif axes == tuple(range(2, rank)):
+        greatest, others = global_max_pool(scope, node), [0, 1]
+    else:
+        raise RefusedError(
+            f"it reduces axes {list(axes)}; height and width, or one axis, are taken"
+        )
+    sizes = [copied(position) for position in range(len(others))]
+    if node.integer("keepdims", 1):
+        sizes = [1 if axis in axes else sizes[others.index(axis)] for axis in range(rank)]
+    return move(scope, node, [Step(RESHAPE, tuple(sizes))], greatest)
+
+
 def _pooled_shape(shape: Shape, window: Window) -> Shape:
     _, _, height, width = dims_of(shape)
     of_window = window.kernel, window.stride, window.padding, window.dilation
     size = output_size((height, width), *of_window)
     return (*shape[:2], *(size if len(shape) == 4 else size[1:]))
-
-
-def picked(
-    scope: Scope,
-    node: OnnxNode,
-    pick: Pick,
-    size: Callable[[Shape], Shape],
-    any_function: bool = False,
-) -> Value:
-    """A node that picks among values: the output keeps the input's quantisation.
-
-    Works on quantised tensors and between DequantizeLinear and QuantizeLinear, where a change of
-    scale becomes a table behind it. What picks the greatest commutes with rising functions only,
-    unless `any_function` may go before it.
-    """
-    value = scope.value(node, 0)
-    if isinstance(value, Tensor) and value.quantization is not None:
-        return pick(materialised(scope, value), node.outputs[0])
-    shapes = each(shapes_of(value, TRIALS), size)
-    if isinstance(value, Dequantized):
-        source = materialised(scope, value.tensor)
-        return _picked_naturally(scope, node, pick, source, shapes)
-    if isinstance(value, Deferred) and value.natural is not None:
-        name = scope.fresh(f"{node.inputs[0]}.quantized")
-        made = materialised(scope, emitted(scope, value, name, value.natural))
-        return _picked_naturally(scope, node, pick, made, shapes)
-
-    def emit(name: str, output: Quantization, functions: Functions) -> Tensor:
-        before = value
-        if functions:
-            if not isinstance(value, Deferred):
-                raise RefusedError(
-                    f"{functions[0].name} follows, and nothing is quantised before it"
-                )
-            if not (any_function or all(function.rises for function in functions)):
-                raise RefusedError(
-                    f"{functions[-1].name} follows, and nothing is quantised between"
-                )
-            before = value.then(functions[0], node)
-            for function in functions[1:]:
-                before = before.then(function, node)
-        source = store(
-            scope, before, scope.fresh(f"{name}.source"), output, f"{node.name}.quantize"
-        )
-        return pick(materialised(scope, source), name)
-
-    if not isinstance(value, Deferred | Stored | Moved):
-        raise RefusedError("its input is a constant; only activations are moved")
-    return Deferred(node, emit, shapes)
-
-
-def _picked_naturally(
-    scope: Scope, node: OnnxNode, pick: Pick, source: Stored, shapes: Shapes
-) -> Deferred:
-    natural = source.type.quantized
-
-    def emit(name: str, output: Quantization, functions: Functions) -> Tensor:
-        table = changing_table(natural, output, functions)
-        result = pick(source, name if table is None else scope.fresh(f"{name}.picked"))
-        return rescale(scope, f"{node.name}.requantize", result, name, output, functions)
-
-    return Deferred(node, emit, shapes, natural)
-
-
-def each(shapes: Shapes | None, size: Callable[[Shape], Shape]) -> Shapes:
-    """The size at each trial. Raises RefusedError where it cannot be at the first."""
-    found: list[Shape | None] = []
-    for shape in shapes or ():
-        try:
-            found.append(None if shape is None else size(shape))
-        except (GraphError, RefusedError) as error:
-            if not found:
-                raise RefusedError(str(error)) from error
-            found.append(None)
-    return tuple(found)
 
 
 def average_pool(scope: Scope, node: OnnxNode) -> Value:
@@ -221,8 +179,8 @@ def _refuse_channels_last(node: OnnxNode) -> None:
         )
 
 
-def reduce_mean(scope: Scope, node: OnnxNode) -> Value:
-    """ReduceMean, which ONNX Runtime always runs in float32: so does this."""
+def reduced(scope: Scope, node: OnnxNode, divides: bool) -> Value:
+    """ReduceMean and ReduceSum, which ONNX Runtime always runs in float32: so does this."""
     x = real(scope, node, 0)
     rank = len(x.type.shape)
     axes = _reduced_axes(scope, node, rank)
@@ -230,14 +188,17 @@ def reduce_mean(scope: Scope, node: OnnxNode) -> Value:
     if not axes:
         return x
     if len(axes) == axes[-1] - axes[0] + 1:
-        return scope.add(node.name, FloatMean(axes, keeps), [x], scope.free(node.outputs[0]))
+        return scope.add(
+            node.name, FloatMean(axes, keeps, divides=divides), [x], scope.free(node.outputs[0])
+        )
     # Axes that are no neighbours are brought together; the sum runs over them in order.
     kept = [axis for axis in range(rank) if axis not in axes]
     order = Step(TRANSPOSE, (*kept, *axes))
-    together = materialised(scope, moved(scope, node, x, [order]))
+    name = node.outputs[0]
+    together = materialised(scope, moved(scope, node, x, [order]), scope.fresh(f"{name}.source"))
     last = tuple(range(len(kept), rank))
-    mean = FloatMean(last, keeps_axes=False, in_sequence=True)
-    result = scope.add(node.name, mean, [together], scope.fresh(f"{node.outputs[0]}.mean"))
+    mean = FloatMean(last, keeps_axes=False, in_sequence=True, divides=divides)
+    result = scope.add(node.name, mean, [together], scope.fresh(f"{name}.mean"))
     if not keeps:
         return result
     sizes = tuple(1 if axis in axes else -2 - kept.index(axis) for axis in range(rank))
@@ -257,11 +218,14 @@ def _reduced_axes(scope: Scope, node: OnnxNode, rank: int) -> tuple[int, ...]:
     return axes
 
 
-HANDLERS = {
+HANDLERS: dict[str, Callable[[Scope, OnnxNode], Value]] = {
     "MaxPool": max_pool,
+    "GlobalMaxPool": global_max_pool,
+    "ReduceMax": reduce_max,
     "AveragePool": average_pool,
     "QLinearAveragePool": qlinear_average_pool,
     "GlobalAveragePool": global_average_pool,
     "QLinearGlobalAveragePool": qlinear_global_average_pool,
-    "ReduceMean": reduce_mean,
+    "ReduceMean": partial(reduced, divides=True),
+    "ReduceSum": partial(reduced, divides=False),
 }

@@ -6,12 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vkbackend.frontends.onnx.handlers.pooling import each, picked
 from vkbackend.frontends.onnx.handlers.shapes import input_shapes
+from vkbackend.frontends.onnx.moves import materialised
+from vkbackend.frontends.onnx.picks import each, picked
 from vkbackend.frontends.onnx.qdq import activation, clamped
 from vkbackend.frontends.onnx.reader import OnnxNode
 from vkbackend.frontends.onnx.scope import Scope
-from vkbackend.frontends.onnx.values import Deferred, Functions, RefusedError, Stored, Value
+from vkbackend.frontends.onnx.values import (
+    Deferred,
+    Functions,
+    RefusedError,
+    Stored,
+    Tensor,
+    Value,
+)
 from vkbackend.frontends.onnx.window import open_sizes
 from vkbackend.graph import Array, Quantization, Shape
 from vkbackend.ops.onnx_resize import OnnxResize
@@ -29,6 +37,10 @@ def resize(scope: Scope, node: OnnxNode) -> Value:
             return scope.add(node.name, op, [source], name)
 
         return picked(scope, node, picked_from, lambda s: _resized(op, s), any_function=True)
+    value = scope.value(node, 0)
+    if isinstance(value, Tensor) and value.quantization is not None:
+        # Bytes are resized as the whole numbers that they are.
+        return scope.add(node.name, op, [materialised(scope, value)], node.outputs[0])
     source = activation(scope, node, 0)
 
     def emit(name: str, output: Quantization, functions: Functions) -> Stored:

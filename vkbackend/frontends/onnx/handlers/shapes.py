@@ -8,15 +8,24 @@ import numpy as np
 
 from vkbackend.errors import GraphError
 from vkbackend.frontends.onnx.inputs import TRIALS
-from vkbackend.frontends.onnx.moves import move
+from vkbackend.frontends.onnx.moves import move, moved, side_by_side
+from vkbackend.frontends.onnx.picks import picked
 from vkbackend.frontends.onnx.reader import OnnxNode
 from vkbackend.frontends.onnx.scope import Scope
 from vkbackend.frontends.onnx.sizes import common, copied, reshape_sizes
-from vkbackend.frontends.onnx.values import RefusedError, Shapes, Value, first_shape, shapes_of
+from vkbackend.frontends.onnx.values import (
+    RefusedError,
+    Shapes,
+    Stored,
+    Value,
+    first_shape,
+    shapes_of,
+)
 from vkbackend.graph import Array
 from vkbackend.ops.strides import EXPAND, RESHAPE, REST, SAME, SLICE, TRANSPOSE, Step
 
 END = 2**31 - 1  # behind every axis
+MOST_RUNS = 64  # slices that are put side by side
 
 
 def identity(scope: Scope, node: OnnxNode) -> Value:
@@ -146,22 +155,56 @@ def _with_output(node: OnnxNode, index: int) -> OnnxNode:
 
 
 def gather(scope: Scope, node: OnnxNode) -> Value:
-    """Gather of one position, or of neighbouring ones."""
+    """Gather of constant positions: neighbouring ones are a slice, others slices side by side."""
     rank = _rank(scope, node)
     (axis,) = axes_of((node.integer("axis", 0),), rank, rank)
     indices = scope.array(node, 1)
-    flat = [int(index) for index in indices.reshape(-1)]
-    step = (flat[1] - flat[0] if len(flat) > 1 else 1) or 1
-    end = flat[-1] + step if flat else 0
-    if indices.ndim > 1 or not flat or flat != list(range(flat[0], end, step)):
-        raise RefusedError("it gathers positions that are no slice")
-    if (end < 0) != (flat[-1] < 0):
+    if indices.ndim > 1 or not indices.size:
+        raise RefusedError(f"positions of shape {list(indices.shape)}; one axis is taken")
+    runs = _runs([int(index) for index in indices.reshape(-1)])
+    if len(runs) == 1:
+        moves = [_slice_of(axis, runs[0])]
+        if indices.ndim == 0:
+            kept = [copied(each) for each in range(rank) if each != axis]
+            moves.append(Step(RESHAPE, tuple(kept)))
+        return move(scope, node, moves)
+    if len(runs) > MOST_RUNS:
+        raise RefusedError(f"it gathers {len(runs)} slices; {MOST_RUNS} at most")
+
+    def picks(source: Stored, name: str) -> Stored:
+        parts = [moved(scope, node, source, [_slice_of(axis, run)]) for run in runs]
+        return side_by_side(scope, node, parts, axis, name)
+
+    count = indices.size
+    return picked(
+        scope,
+        node,
+        picks,
+        lambda shape: (*shape[:axis], count, *shape[axis + 1 :]),
+        any_function=True,
+    )
+
+
+def _runs(positions: Sequence[int]) -> list[list[int]]:
+    """The positions in runs of one step each, counted from one end each."""
+    runs: list[list[int]] = []
+    for position in positions:
+        run = runs[-1] if runs else [position]
+        step = run[1] - run[0] if len(run) > 1 else position - run[0]
+        continues = step != 0 and position - run[-1] == step
+        if continues and (run[-1] < 0) == (position < 0):
+            run.append(position)
+        else:
+            runs.append([position])
+    return runs
+
+
+def _slice_of(axis: int, run: Sequence[int]) -> Step:
+    step = run[1] - run[0] if len(run) > 1 else 1
+    end = run[-1] + step
+    if (end < 0) != (run[-1] < 0):
         end = END if end >= 0 else -END  # a bound of the other sign counts from the other end
-    moves = [Step(SLICE, (axis, flat[0], end, step))]
-    if indices.ndim == 0:
-        kept = [copied(each) for each in range(rank) if each != axis]
-        moves.append(Step(RESHAPE, tuple(kept)))
-    return move(scope, node, moves)
+    return Step(SLICE, (axis, run[0], end, step))
 
 
 def expand(scope: Scope, node: OnnxNode) -> Value:

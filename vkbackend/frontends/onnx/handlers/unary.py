@@ -38,7 +38,7 @@ def clip(scope: Scope, node: OnnxNode) -> Value:
 
 def leaky_relu(scope: Scope, node: OnnxNode) -> Value:
     """v, or alpha * v where it is negative."""
-    return apply(scope, node, _leaky_relu(node))
+    return apply(scope, node, sloped(node.real("alpha", 0.01)))
 
 
 def sigmoid(scope: Scope, node: OnnxNode) -> Value:
@@ -104,7 +104,7 @@ def cast(scope: Scope, node: OnnxNode) -> Value:
 
 def qlinear_leaky_relu(scope: Scope, node: OnnxNode) -> Value:
     """com.microsoft QLinearLeakyRelu: x and y with scale and zero point each."""
-    return _quantized(scope, node, _leaky_relu(node))
+    return _quantized(scope, node, sloped(node.real("alpha", 0.01)))
 
 
 def qlinear_sigmoid(scope: Scope, node: OnnxNode) -> Value:
@@ -138,8 +138,8 @@ def _clipping(name: str, low: float, high: float) -> Function:
     return Function(name, compute, (min(low, high), high), rises=True, device=device)
 
 
-def _leaky_relu(node: OnnxNode) -> Function:
-    alpha = node.real("alpha", 0.01)
+def sloped(alpha: float) -> Function:
+    """v, or alpha * v where it is negative."""
     compute = partial(onnxruntime.leaky_relu, alpha=alpha)
     device = FloatUnary("leaky_relu", alpha)
     return Function("leaky_relu", compute, rises=alpha >= 0, device=device)
