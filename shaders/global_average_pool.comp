@@ -38,12 +38,11 @@ void main() {
         sum += unpack_int8(input_words[address]);
     }
     partial_sums[lane] = sum;
-    for (int half_count = 32; half_count > 0; half_count /= 2) {
-        barrier();
-        if (lane < half_count) partial_sums[lane] += partial_sums[lane + half_count];
-    }
+    barrier();
     if (lane != 0) return;
-    ivec4 total = partial_sums[0] + channel[0].x;
+    // One barrier and a short loop: software devices pay for barriers, and GPUs hardly for this.
+    ivec4 total = ivec4(channel[0].x);
+    for (int i = 0; i < 64; i++) total += partial_sums[i];
     ivec4 lanes;
     [[unroll]] for (int j = 0; j < 4; j++) {
         lanes[j] = requantize(total[j], channel[0], output_zero_point, clamp_low, clamp_high);

@@ -1,5 +1,5 @@
 // Greatest value of each window; taps outside the image do not count. One invocation per word of
-// four channels of one output pixel.
+// four channels of one output pixel, in the order of the output.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
@@ -31,26 +31,22 @@ layout(push_constant) uniform Parameters {
 };
 
 void main() {
-    int pixel = int(gl_GlobalInvocationID.x);
-    if (pixel >= batch * out_height * out_width) return;
-    int channel_word = int(gl_WorkGroupID.y);
-    int ow = pixel % out_width;
-    int row = pixel / out_width;
-    int oh = row % out_height;
-    int n = row / out_height;
+    int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
+    ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
+    if (word >= layout_words(OUTPUT_LAYOUT, out_dims)) return;
+    ivec4 at = layout_position(OUTPUT_LAYOUT, out_dims, 4 * word);
+    int channel_word = at.y / 4;
     ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
     ivec4 greatest = ivec4(-128);
     for (int tap_h = 0; tap_h < kernel_height; tap_h++) {
-        int h = oh * stride_height - padding_top + tap_h * dilation_height;
+        int h = at.z * stride_height - padding_top + tap_h * dilation_height;
         if (h < 0 || h >= in_height) continue;
         for (int tap_w = 0; tap_w < kernel_width; tap_w++) {
-            int w = ow * stride_width - padding_left + tap_w * dilation_width;
+            int w = at.w * stride_width - padding_left + tap_w * dilation_width;
             if (w < 0 || w >= in_width) continue;
-            int address = channel_word_address(INPUT_LAYOUT, in_dims, n, channel_word, h, w);
+            int address = channel_word_address(INPUT_LAYOUT, in_dims, at.x, channel_word, h, w);
             greatest = max(greatest, unpack_int8(input_words[address]));
         }
     }
-    ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
-    output_words[channel_word_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
-        pack_int8(greatest);
+    output_words[word] = pack_int8(greatest);
 }

@@ -13,16 +13,14 @@ from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, TensorType
 from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
 from vkbackend.ops.base import (
-    LOCAL_SIZE,
     Candidate,
     Dispatch,
     Operator,
     Options,
     Rejected,
     Work,
-    ceil_div,
-    grid_problem,
     input_ref,
+    linear_grid,
     output_ref,
     range_problem,
 )
@@ -85,24 +83,19 @@ class MaxPool(Operator):
             for target in CHANNEL_PACKED:
                 read, written = size_bytes(source, read_shape), size_bytes(target, shape)
                 problem = range_problem(max(read, written), "the tensor", gpu)
-                problem = problem or grid_problem(self._grid(node), gpu)
                 if problem:
                     rejected.append(Rejected("window", problem))
                     continue
                 taps = self.kernel[0] * self.kernel[1]
-                invocations = LOCAL_SIZE * self._grid(node)[0] * self._grid(node)[1]
-                work = Work(0, read * taps, written, invocations)
+                work = Work(0, read * taps, written, invocations=written // 4)
                 found.append(Candidate("window", (source,), target, work))
         return Options(tuple(found), tuple(rejected[:1]) if not found else ())
-
-    def _grid(self, node: BoundNode) -> tuple[int, int, int]:
-        batch, channels, rows, columns = dims_of(node.outputs[0].shape)
-        return ceil_div(batch * rows * columns, LOCAL_SIZE), ceil_div(channels, 4), 1
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per output word."""
         batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
         _, _, out_height, out_width = dims_of(node.outputs[0].shape)
+        words = size_bytes(choice.output_layout, node.outputs[0].shape) // 4
         push = {
             "batch": batch,
             "channels": channels,
@@ -124,4 +117,4 @@ class MaxPool(Operator):
             "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
         }
         bindings = {"Input": input_ref(), "Output": output_ref()}
-        return [Dispatch("max_pool", bindings, self._grid(node), push, constants)]
+        return [Dispatch("max_pool", bindings, linear_grid(words), push, constants)]

@@ -89,7 +89,15 @@ class Quantize(Operator):
                     "Thresholds": weights_ref("thresholds"),
                 },
                 linear_grid(words),
-                {"batch": n, "channels": c, "height": h, "width": w, "word_count": words},
+                {
+                    "batch": n,
+                    "channels": c,
+                    "height": h,
+                    "width": w,
+                    "word_count": words,
+                    "inverse_scale": float(np.float32(1.0 / self.output.scale)),
+                    "stored_zero_point": self.output.stored_zero_point,
+                },
                 {
                     "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
                     "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
