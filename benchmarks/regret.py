@@ -68,7 +68,7 @@ def measure(name: str, graph: Graph, device: Device, options: argparse.Namespace
     finalists = search.run(options.search, list(plans.values()))
     plans |= {f"found {position}": plan for position, plan in enumerate(finalists, start=1)}
     samples = interleaved(runner, plans, options.runs)
-    best = min(samples, key=lambda entry: float(np.median(samples[entry])))
+    best = min(samples, key=lambda entry: _ratio(samples[entry], samples["auto"]))
     return {
         "network": name,
         "device": device.info.name,

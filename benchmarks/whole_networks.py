@@ -39,10 +39,21 @@ class Perturbed(Costs):
     def __init__(self, base: Costs, sigma: float, rng: random.Random) -> None:
         super().__init__(base.gpu)
         self._base, self._sigma, self._rng = base, sigma, rng
+        self._factors: dict[object, float] = {}
 
     def prices_us(self, node: BoundNode, candidates: Sequence[Candidate]) -> list[float]:
+        """One candidate has one price, however often it is asked for."""
         prices = self._base.prices_us(node, candidates)
-        return [price * self._rng.lognormvariate(0.0, self._sigma) for price in prices]
+        kind = node.op, node.inputs, node.outputs
+        return [
+            price * self._factor((kind, candidate))
+            for price, candidate in zip(prices, candidates, strict=True)
+        ]
+
+    def _factor(self, key: object) -> float:
+        if key not in self._factors:
+            self._factors[key] = self._rng.lognormvariate(0.0, self._sigma)
+        return self._factors[key]
 
 
 @dataclass

@@ -8,6 +8,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int8 : require
 #pragma use_vulkan_memory_model
 #include "prologue.glsl"
@@ -15,6 +16,7 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d_parameters.glsl"
+#include "epilogue.glsl"
 
 layout(local_size_x_id = 20) in;
 layout(constant_id = 20) const int LOCAL_SIZE = 128;
@@ -29,14 +31,16 @@ layout(constant_id = 28) const int TILE_M = 128;
 layout(constant_id = 29) const int TILE_N = 128;
 layout(constant_id = 30) const int CHUNK_K = 64;     // bytes of K in shared memory at once
 layout(constant_id = 31) const bool WHOLE_VECTORS = true;  // channels come in whole 16 bytes
-layout(constant_id = 33) const bool WHOLE_OUTPUT_VECTORS = true;
+layout(constant_id = 33) const bool HAS_PADDING = true;
+layout(constant_id = 34) const bool SAME_PIXELS = false;  // output pixel n reads input pixel n only
 layout(constant_id = 32) const int SPLITS_K = 1;     // more: sums of parts of K go to Scratch
+layout(constant_id = 35) const bool FOLDS_ROWS = false;  // a row of taps of one word is one tap
 layout(constant_id = 5) const int WEIGHT_PARTS = 1;
 
-layout(set = 0, binding = 0) readonly buffer Input { uvec4 input_vectors[]; };
-layout(set = 0, binding = 1) writeonly buffer Output { uvec4 output_vectors[]; };
-layout(set = 0, binding = 2) readonly buffer Weights { uvec4 weight_vectors[]; };
-layout(set = 0, binding = 3) readonly buffer Channels { ivec4 channels[]; };
+layout(set = 0, binding = 0) restrict readonly buffer Input { uvec4 input_vectors[]; };
+layout(set = 0, binding = 1) restrict writeonly buffer Output { uvec4 output_vectors[]; };
+layout(set = 0, binding = 2) restrict readonly buffer Weights { uvec4 weight_vectors[]; };
+layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[]; };
 
 const int CHUNK_VECTORS = CHUNK_K / 16;
 const int ROW_PAIRS = 2 * CHUNK_VECTORS + 2;  // two spare pairs a row keep banks apart
@@ -44,34 +48,111 @@ const int ROWS_PER_PASS = LOCAL_SIZE / CHUNK_VECTORS;
 const int PASSES_M = TILE_M / ROWS_PER_PASS;
 const int PASSES_N = TILE_N / ROWS_PER_PASS;
 const int SUBGROUP_N = MATRICES_N * N_SIZE;
+const int SUBGROUP_WORDS = SUBGROUP_N / 4;
+const int ROWS_PER_ROUND = SUBGROUP_SIZE / SUBGROUP_WORDS;  // of sums that a subgroup stores
+const int ROUNDS = (M_SIZE + ROWS_PER_ROUND - 1) / ROWS_PER_ROUND;
+const int FIRST_WEIGHT = TILE_M * ROW_PAIRS;
+const int OPERAND_PAIRS = (TILE_M + TILE_N) * ROW_PAIRS;
+const int SUM_ROW_PAIRS = SUBGROUP_N / 2 + 4;  // four to spare keep banks apart here too
+const int RESULT_PAIRS = LOCAL_SIZE / SUBGROUP_SIZE * M_SIZE * SUM_ROW_PAIRS;
 
-// Pairs of words, since the K of a matrix can be 8 bytes.
-shared uvec2 activations[TILE_M * ROW_PAIRS];
-shared uvec2 weights[TILE_N * ROW_PAIRS];
-shared int results[LOCAL_SIZE / SUBGROUP_SIZE * M_SIZE * SUBGROUP_N];
+// Rows of activations, then rows of weights; in the end each subgroup's sums. Pairs of words, since
+// the K of a matrix can be 8 bytes.
+shared uvec2 tiles[OPERAND_PAIRS > RESULT_PAIRS ? OPERAND_PAIRS : RESULT_PAIRS];
 
 int lane_row;     // row of a pass, and vector of the chunk, that this invocation loads
 int lane_vector;
-int images[PASSES_M];
-int origins_h[PASSES_M];
-int origins_w[PASSES_M];
+int origins[PASSES_M];  // address of each pass's first tap, which may lie outside of the image
+int inside[PASSES_M];   // bit i: whether taps of row i are; bit 16 + i: those of column i
+int weight_row;         // address of the first pass's vectors
 uvec4 next_activations[PASSES_M];
 uvec4 next_weights[PASSES_N];
 
-int block_vectors() { return (block_words + 3) / 4; }
-int k_vectors() { return WEIGHT_PARTS * kernel_height * kernel_width * block_vectors(); }
+// Where the next vector of K lies: vector of a tap's channels, and the tap.
+int block_vectors;
+int vector;
+ivec2 tap;
+
+int taps_per_row() { return FOLDS_ROWS ? 1 : kernel_width; }
+
+int k_vectors() { return WEIGHT_PARTS * kernel_height * taps_per_row() * block_vectors; }
 
 uint input_word(int address) { return input_vectors[address / 4][address % 4]; }
 
-// 16 bytes of K at one output pixel: four words from `word` on of the channels of one tap. Past
-// the end of K anything will do: the weights are zero there.
-uvec4 gather(int pass, ivec2 tap, int word) {
-    int h = origins_h[pass] + tap.x * dilation_height;
-    int w = origins_w[pass] + tap.y * dilation_width;
-    if (h < 0 || h >= in_height || w < 0 || w >= in_width) return uvec4(input_zero_word);
+// Which of the taps along one axis lie inside the image.
+int taps_inside(int origin, int taps, int dilation, int size) {
+    int bits = 0;
+    for (int i = 0; i < taps; i++) {
+        int at = origin + i * dilation;
+        bits |= at >= 0 && at < size ? 1 << i : 0;
+    }
+    return bits;
+}
+
+void locate_pixels(int tile_m) {
     int words = input_words_per_pixel();
-    int address = ((images[pass] * in_height + h) * in_width + w) * words + word;
+    [[unroll]] for (int pass = 0; pass < PASSES_M; pass++) {
+        int row = min(tile_m * TILE_M + pass * ROWS_PER_PASS + lane_row, pixel_count - 1);
+        if (SAME_PIXELS) {
+            origins[pass] = (first_pixel + row) * words;
+            continue;
+        }
+        Pixel pixel = pixel_at(first_pixel + row);
+        int h = pixel.oh * stride_height - padding_top;
+        int w = pixel.ow * stride_width - padding_left;
+        origins[pass] = ((pixel.n * in_height + h) * in_width + w) * words;
+        if (HAS_PADDING) {
+            inside[pass] = taps_inside(h, kernel_height, dilation_height, in_height) |
+                           taps_inside(w, kernel_width, dilation_width, in_width) << 16;
+        }
+    }
+}
+
+// Taps of the second part of the weights, and what pads the last chunk, begin at the first again:
+// with the padding, the weights are zero and anything will do.
+void advance(int vectors) {
+    vector += vectors;
+    while (vector >= block_vectors) {
+        vector -= block_vectors;
+        tap.y++;
+        if (tap.y == taps_per_row()) {
+            tap.y = 0;
+            tap.x = tap.x + 1 == kernel_height ? 0 : tap.x + 1;
+        }
+    }
+}
+
+void locate_chunk(int chunk) {
+    vector = 0;
+    tap = ivec2(0);
+    if (SPLITS_K == 1) {
+        advance(lane_vector);
+        return;
+    }
+    int first = chunk * CHUNK_VECTORS + lane_vector;
+    int taps = first / block_vectors;
+    vector = first - taps * block_vectors;
+    taps %= kernel_height * taps_per_row();
+    tap = ivec2(taps / taps_per_row(), taps % taps_per_row());
+}
+
+// Four taps side by side, of one word each.
+uvec4 gather_row(int pass, int selected, int tap_address, int column) {
+    uvec4 result = uvec4(input_zero_word);
+    [[unroll]] for (int i = 0; i < 4; i++) {
+        int both = selected | 0x10000 << column + i;
+        bool here = column + i < kernel_width && (!HAS_PADDING || (inside[pass] & both) == both);
+        if (here) result[i] = input_word(origins[pass] + tap_address + i);
+    }
+    return result;
+}
+
+// 16 bytes of K at one output pixel: four words of channels of one tap.
+uvec4 gather(int pass, int selected, int tap_address, int word) {
+    if (HAS_PADDING && (inside[pass] & selected) != selected) return uvec4(input_zero_word);
+    int address = origins[pass] + tap_address;
     if (WHOLE_VECTORS) return input_vectors[address / 4];
+    int words = input_words_per_pixel();
     uvec4 result = uvec4(0);
     [[unroll]] for (int i = 0; i < 4; i++) {
         if (word + i < words) result[i] = input_word(address + i);
@@ -79,73 +160,64 @@ uvec4 gather(int pass, ivec2 tap, int word) {
     return result;
 }
 
-void fetch(int chunk, int first_word, int tile_n) {
-    int k_vector = chunk * CHUNK_VECTORS + lane_vector;
-    int tap = k_vector / block_vectors();
-    int word = first_word + 4 * (k_vector - tap * block_vectors());
-    tap %= kernel_height * kernel_width;
-    ivec2 tap_at = ivec2(tap / kernel_width, tap % kernel_width);
+// Loads what this invocation puts into the next chunk, and moves on.
+void fetch(int chunk, int first_word, int row_vectors) {
+    int word = first_word + 4 * vector;
+    int selected = 1 << tap.x | (FOLDS_ROWS ? 0 : 0x10000 << tap.y);
+    ivec2 offset = tap * ivec2(dilation_height, dilation_width);
+    int tap_address = (offset.x * in_width + offset.y) * input_words_per_pixel() + word;
     [[unroll]] for (int pass = 0; pass < PASSES_M; pass++) {
-        next_activations[pass] = gather(pass, tap_at, word);
+        next_activations[pass] = FOLDS_ROWS ? gather_row(pass, selected, tap_address, word)
+                                            : gather(pass, selected, tap_address, word);
     }
-    int row_vectors = (k_vectors() + CHUNK_VECTORS - 1) / CHUNK_VECTORS * CHUNK_VECTORS;
     [[unroll]] for (int pass = 0; pass < PASSES_N; pass++) {
-        int channel = tile_n * TILE_N + pass * ROWS_PER_PASS + lane_row;
-        next_weights[pass] = weight_vectors[channel * row_vectors + k_vector];
+        next_weights[pass] = weight_vectors[weight_row + pass * ROWS_PER_PASS * row_vectors +
+                                            chunk * CHUNK_VECTORS];
     }
+    advance(CHUNK_VECTORS);
 }
 
 void place() {
     [[unroll]] for (int pass = 0; pass < PASSES_M; pass++) {
         int pair = (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS + 2 * lane_vector;
-        activations[pair] = next_activations[pass].xy;
-        activations[pair + 1] = next_activations[pass].zw;
+        tiles[pair] = next_activations[pass].xy;
+        tiles[pair + 1] = next_activations[pass].zw;
     }
     [[unroll]] for (int pass = 0; pass < PASSES_N; pass++) {
-        int pair = (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS + 2 * lane_vector;
-        weights[pair] = next_weights[pass].xy;
-        weights[pair + 1] = next_weights[pass].zw;
+        int pair = FIRST_WEIGHT + (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS + 2 * lane_vector;
+        tiles[pair] = next_weights[pass].xy;
+        tiles[pair + 1] = next_weights[pass].zw;
     }
 }
 
-// Four requantised channels of one row of `results`.
-uint requantized_word(int result, int channel) {
+// Words of the second tensor that this invocation adds: loaded together, before they are needed.
+int others[MATRICES_M * ROUNDS];
+
+void load_others(int first_row, int word) {
+    int out_words = (out_channels + 3) / 4;
+    [[unroll]] for (int i = 0; i < MATRICES_M * ROUNDS; i++) {
+        int pixel = first_row + i / ROUNDS * M_SIZE + i % ROUNDS * ROWS_PER_ROUND;
+        int address = (first_pixel + min(pixel, pixel_count - 1)) * out_words + word;
+        others[i] = other_word(word < out_words ? address : 0);
+    }
+}
+
+// Stores four channels of one pixel, or their sums where parts of K are still to be added up.
+void store(int pixel, int word, ivec4 parameters[4], ivec4 sums, int other) {
+    int out_words = (out_channels + 3) / 4;
+    if (pixel >= pixel_count || word >= out_words) return;
+    if (SPLITS_K > 1) {
+        int part = int(gl_WorkGroupID.z) * pixel_count;
+        output_vectors[(part + pixel) * out_words + word] = uvec4(sums);
+        return;
+    }
     ivec4 lanes;
     [[unroll]] for (int j = 0; j < 4; j++) {
-        ivec4 parameters = channels[channel + j];
-        lanes[j] = requantize(results[result + j] + parameters.x, parameters, output_zero_point,
+        lanes[j] = requantize(sums[j] + parameters[j].x, parameters[j], output_zero_point,
                               clamp_low, clamp_high);
     }
-    return uint(pack_int8(lanes));
-}
-
-// Stores 16 channels of one pixel that lie at `result` in shared memory.
-void store(int pixel, int channel, int result) {
-    int out_words = (out_channels + 3) / 4;
-    if (pixel >= pixel_count || channel >= out_channels) return;
-    if (SPLITS_K > 1) {
-        int base = ((int(gl_WorkGroupID.z) * pixel_count + pixel) * 4 * out_words + channel) / 4;
-        [[unroll]] for (int i = 0; i < 4; i++) {
-            if (channel + 4 * i < out_channels) {
-                output_vectors[base + i] = uvec4(results[result + 4 * i], results[result + 4 * i + 1],
-                                                 results[result + 4 * i + 2],
-                                                 results[result + 4 * i + 3]);
-            }
-        }
-        return;
-    }
-    uvec4 vector = uvec4(0);
-    [[unroll]] for (int i = 0; i < 4; i++) {
-        vector[i] = requantized_word(result + 4 * i, channel + 4 * i);
-    }
-    int address = (first_pixel + pixel) * out_words + channel / 4;
-    if (WHOLE_OUTPUT_VECTORS) {
-        output_vectors[address / 4] = vector;
-        return;
-    }
-    [[unroll]] for (int i = 0; i < 4; i++) {
-        if (channel / 4 + i < out_words) output_vectors[(address + i) / 4][(address + i) % 4] = vector[i];
-    }
+    int address = (first_pixel + pixel) * out_words + word;
+    output_vectors[address / 4][address % 4] = uint(finished_with(lanes, other));
 }
 
 void main() {
@@ -153,16 +225,12 @@ void main() {
     int subgroup = int(gl_LocalInvocationIndex) / SUBGROUP_SIZE;
     lane_vector = int(gl_LocalInvocationIndex) % CHUNK_VECTORS;
     lane_row = int(gl_LocalInvocationIndex) / CHUNK_VECTORS;
-    int tile_m = int(gl_WorkGroupID.x);
-    int tile_n = int(gl_WorkGroupID.y);
-    [[unroll]] for (int pass = 0; pass < PASSES_M; pass++) {
-        int row = min(tile_m * TILE_M + pass * ROWS_PER_PASS + lane_row, pixel_count - 1);
-        Pixel pixel = pixel_at(first_pixel + row);
-        images[pass] = pixel.n;
-        origins_h[pass] = pixel.oh * stride_height - padding_top;
-        origins_w[pass] = pixel.ow * stride_width - padding_left;
-    }
+    // Tiles along N run side by side and share their activations.
+    int tile_n = int(gl_WorkGroupID.x);
+    int tile_m = int(gl_WorkGroupID.y);
     int first_word = first_input_word(tile_n, TILE_N / 4);
+    block_vectors = ((FOLDS_ROWS ? kernel_width : block_words) + 3) / 4;
+    locate_pixels(tile_m);
 
     coopmat<int, gl_ScopeSubgroup, M_SIZE, N_SIZE, gl_MatrixUseAccumulator>
         sums[MATRICES_M * MATRICES_N];
@@ -172,26 +240,35 @@ void main() {
     int subgroup_m = subgroup / SUBGROUPS_N * MATRICES_M * M_SIZE;
     int subgroup_n = subgroup % SUBGROUPS_N * SUBGROUP_N;
 
+    // What the end needs of each channel is on its way while the products are made.
+    int lane_word = lane % SUBGROUP_WORDS;
+    int word = (tile_n * TILE_N + subgroup_n) / 4 + lane_word;
+    ivec4 parameters[4];
+    [[unroll]] for (int j = 0; j < 4; j++) parameters[j] = channels[4 * word + j];
+
     int chunks = (k_vectors() + CHUNK_VECTORS - 1) / CHUNK_VECTORS;
     int first_chunk = chunks * int(gl_WorkGroupID.z) / SPLITS_K;
     int last_chunk = chunks * (int(gl_WorkGroupID.z) + 1) / SPLITS_K;
-    if (first_chunk < last_chunk) fetch(first_chunk, first_word, tile_n);
+    int row_vectors = chunks * CHUNK_VECTORS;
+    weight_row = (tile_n * TILE_N + lane_row) * row_vectors + lane_vector;
+    locate_chunk(first_chunk);
+    if (first_chunk < last_chunk) fetch(first_chunk, first_word, row_vectors);
     for (int chunk = first_chunk; chunk < last_chunk; chunk++) {
         barrier();
         place();
         barrier();
-        if (chunk + 1 < last_chunk) fetch(chunk + 1, first_word, tile_n);
+        if (chunk + 1 < last_chunk) fetch(chunk + 1, first_word, row_vectors);
         [[unroll]] for (int k = 0; k < CHUNK_K; k += K_SIZE) {
             coopmat<int8_t, gl_ScopeSubgroup, M_SIZE, K_SIZE, gl_MatrixUseA> a[MATRICES_M];
             [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
                 int row = subgroup_m + i * M_SIZE;
-                coopMatLoad(a[i], activations, row * ROW_PAIRS + k / 8, ROW_PAIRS,
+                coopMatLoad(a[i], tiles, row * ROW_PAIRS + k / 8, ROW_PAIRS,
                             gl_CooperativeMatrixLayoutRowMajor);
             }
             [[unroll]] for (int j = 0; j < MATRICES_N; j++) {
                 coopmat<int8_t, gl_ScopeSubgroup, K_SIZE, N_SIZE, gl_MatrixUseB> b;
                 int column = subgroup_n + j * N_SIZE;
-                coopMatLoad(b, weights, column * ROW_PAIRS + k / 8, ROW_PAIRS,
+                coopMatLoad(b, tiles, FIRST_WEIGHT + column * ROW_PAIRS + k / 8, ROW_PAIRS,
                             gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
                     sums[i * MATRICES_N + j] = coopMatMulAdd(a[i], b, sums[i * MATRICES_N + j]);
@@ -200,21 +277,23 @@ void main() {
         }
     }
 
-    int block = subgroup * M_SIZE * SUBGROUP_N;
+    barrier();
+    int block = subgroup * M_SIZE * SUM_ROW_PAIRS;
+    int first_row = tile_m * TILE_M + subgroup_m + lane / SUBGROUP_WORDS;
+    if (SPLITS_K == 1) load_others(first_row, word);
     [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
-        barrier();
+        subgroupBarrier();
         [[unroll]] for (int j = 0; j < MATRICES_N; j++) {
-            coopMatStore(sums[i * MATRICES_N + j], results, block + j * N_SIZE, SUBGROUP_N,
+            coopMatStore(sums[i * MATRICES_N + j], tiles, block + j * N_SIZE / 2, SUM_ROW_PAIRS,
                          gl_CooperativeMatrixLayoutRowMajor);
         }
-        barrier();
-        // From a constant start, or the loop around it would not unroll.
-        [[unroll]] for (int first = 0; first < M_SIZE * SUBGROUP_N / 16; first += SUBGROUP_SIZE) {
-            int row = (first + lane) / (SUBGROUP_N / 16);
-            int column = (first + lane) % (SUBGROUP_N / 16) * 16;
+        subgroupBarrier();
+        [[unroll]] for (int round = 0; round < ROUNDS; round++) {
+            int row = round * ROWS_PER_ROUND + lane / SUBGROUP_WORDS;
+            int pair = block + row * SUM_ROW_PAIRS + 2 * lane_word;
             if (row < M_SIZE) {
-                store(tile_m * TILE_M + subgroup_m + i * M_SIZE + row,
-                      tile_n * TILE_N + subgroup_n + column, block + row * SUBGROUP_N + column);
+                store(first_row + i * M_SIZE + round * ROWS_PER_ROUND, word, parameters,
+                      ivec4(tiles[pair], tiles[pair + 1]), others[i * ROUNDS + round]);
             }
         }
     }

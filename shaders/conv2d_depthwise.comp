@@ -8,9 +8,12 @@
 #include "requantize.glsl"
 #include "conv2d.glsl"
 #include "conv2d_address.glsl"
+#include "epilogue.glsl"
 
 layout(constant_id = 3) const int TILE_PIXELS = 4;
 layout(constant_id = 5) const int WEIGHT_PARTS = 1;
+// Neighbouring lanes take neighbouring channels, as they lie in layout 4C; else pixels.
+layout(constant_id = 6) const bool LANES_OVER_CHANNELS = false;
 
 layout(set = 0, binding = 0) restrict readonly buffer Input { int input_words[]; };
 layout(set = 0, binding = 1) restrict writeonly buffer Output { int output_words[]; };
@@ -57,10 +60,21 @@ int requantized(ivec4 sums, int lane, ivec4 channel) {
 
 void main() {
     int channel_word = int(gl_WorkGroupID.y);
-    if (is_idle(TILE_PIXELS)) return;
+    int numbers[TILE_PIXELS];
+    if (LANES_OVER_CHANNELS) {
+        int words = (out_channels + 3) / 4;
+        int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);
+        int index = group * 64 + int(gl_LocalInvocationID.x);
+        int tile = index / words;
+        if (tile * TILE_PIXELS >= pixel_count) return;
+        channel_word = index - tile * words;
+        [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) numbers[p] = tile * TILE_PIXELS + p;
+    } else {
+        if (is_idle(TILE_PIXELS)) return;
+        [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) numbers[p] = pixel_number(TILE_PIXELS, p);
+    }
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-        int number = min(pixel_number(TILE_PIXELS, p), pixel_count - 1);
-        pixels[p] = pixel_of(first_pixel + number);
+        pixels[p] = pixel_of(first_pixel + min(numbers[p], pixel_count - 1));
         accumulators[p] = ivec4(0);
     }
     add_taps(channel_word);
@@ -73,9 +87,10 @@ void main() {
         ivec4 sums = accumulators[p];
         ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
                             requantized(sums, 2, c2), requantized(sums, 3, c3));
-        if (pixel_number(TILE_PIXELS, p) < pixel_count) {
-            output_words[word_address(OUTPUT_LAYOUT, output_dims(), at.n, channel_word, at.oh,
-                                      at.ow)] = pack_int8(lanes);
+        if (numbers[p] < pixel_count) {
+            int address = word_address(OUTPUT_LAYOUT, output_dims(), at.n, channel_word, at.oh,
+                                       at.ow);
+            output_words[address] = finished_word(lanes, address);
         }
     }
 }

@@ -1,6 +1,6 @@
 // Convolution straight from the input tensor: loops over taps, then over words of input channels.
 #version 450
-#pragma variants DOT plain signed mixed
+#pragma variants DOT plain signed mixed lanes float
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
 #include "int8.glsl"
@@ -70,5 +70,6 @@ void main() {
     locate_pixels();
     clear_tile();
     add_taps(tile);
+    finish_sums();
     store_tile(tile);
 }

@@ -1,7 +1,7 @@
 // Matrix product of activations and weights: a pointwise convolution read from the input tensor,
 // or any convolution read from the scratch matrix that conv2d_im2col made (word k, then pixel).
 #version 450
-#pragma variants DOT plain signed mixed
+#pragma variants DOT plain signed mixed lanes float
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
 #include "int8.glsl"
@@ -55,5 +55,6 @@ void main() {
     locate_pixels(first_input_word(tile, TILE_WORDS));
     clear_tile();
     add_products(tile);
+    finish_sums();
     store_tile(tile);
 }

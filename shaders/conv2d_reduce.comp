@@ -6,6 +6,7 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d.glsl"
+#include "epilogue.glsl"
 
 layout(constant_id = 32) const int SPLITS_K = 2;
 
@@ -28,5 +29,6 @@ void main() {
         lanes[j] = requantize(sum[j] + channel.x, channel, output_zero_point, clamp_low,
                               clamp_high);
     }
-    output_words[first_pixel * out_words + index] = pack_int8(lanes);
+    int address = first_pixel * out_words + index;
+    output_words[address] = finished_word(lanes, address);
 }

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vkbackend import shaders
 from vkbackend.costs import Costs, candidate_key
 from vkbackend.device import Device
-from vkbackend.engine import Engine
+from vkbackend.engine import Engine, Stopwatch
 from vkbackend.errors import DeviceError, KernelError, OutOfMemoryError
-from vkbackend.graph import Array, BoundNode, Graph, Node
+from vkbackend.graph import BoundNode, Graph, Node
 from vkbackend.layouts import PLAIN
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
@@ -27,11 +28,22 @@ from vkbackend.tuning import Measurement
 from vkbackend.weights import WeightStore
 
 ROUNDS = 7
+BURST_S = 0.002  # of runs in a row for one sample; and at most so many
+BURST_RUNS = 20
 DROP_FACTOR = 1.6  # slower than the best by this after a round: out
 KEEP_FACTOR = 1.15  # kernels within this of the fastest are tried under every layout
 START_FACTOR = 3.0  # estimated slower than the best estimate by this: not tried
 CERTAIN_SAMPLES = 3
+SHORTEST_US = 0.001  # a clock may see nothing of a tiny kernel
 MEMORY_BYTES = 1 << 30  # that candidates may take together; more of them are sampled in groups
+
+
+class Taken(NamedTuple):
+    """What a candidate took: the least of so many samples, and how far above it the median lies."""
+
+    time_us: float
+    spread_us: float
+    samples: int
 
 
 @dataclass
@@ -41,18 +53,29 @@ class Contender:
     candidate: Candidate
     engine: Engine
     step: int
-    inputs: list[Array]
-    needs_warming: bool
+    stopwatch: Stopwatch
     samples_us: list[float] = field(default_factory=list)
 
     def sample(self) -> None:
-        """One more GPU time of the node's own step."""
-        runs = 2 if self.needs_warming or not self.samples_us else 1
-        times = self.engine.profile(self.inputs, runs)
+        """Takes one more GPU time of the node's own step: the least of a burst of runs."""
+        # The first run warms up: caches, clocks, memory that nobody has touched yet.
+        end_s = time.monotonic() + BURST_S
+        burst_us = [self._run_us() for _ in range(2)][1:]
+        while time.monotonic() < end_s and len(burst_us) < BURST_RUNS:
+            burst_us.append(self._run_us())
+        self.samples_us.append(min(burst_us))
+
+    def _run_us(self) -> float:
+        times = self.stopwatch.run()
         if times is None:
             name = self.engine.device.info.name
             raise DeviceError(f"{name} has no timestamps, and tuning times by the GPU's clock")
-        self.samples_us.append(times[-1][self.step])
+        return max(times[self.step], SHORTEST_US)
+
+    def close(self) -> None:
+        """Frees everything."""
+        self.stopwatch.close()
+        self.engine.close()
 
     @property
     def time_us(self) -> float:
@@ -60,9 +83,10 @@ class Contender:
         return min(self.samples_us)
 
     @property
-    def spread_us(self) -> float:
-        """How far the median lies above that."""
-        return statistics.median(self.samples_us) - self.time_us
+    def taken(self) -> Taken:
+        """The samples in short."""
+        median_us = statistics.median(self.samples_us)
+        return Taken(self.time_us, median_us - self.time_us, len(self.samples_us))
 
 
 class Contest:
@@ -74,20 +98,33 @@ class Contest:
         self,
         node: BoundNode,
         candidates: Sequence[Candidate],
+        known: Mapping[str, Measurement],
         device: Device,
         deadline_s: float,
         tick: Callable[[int], None],
     ) -> None:
-        """`deadline_s` by time.monotonic(); `tick` is told how many candidates have a time."""
+        """`known` are measurements by candidate key, which are not taken again; `deadline_s` is by
+        time.monotonic(); `tick` is told how many candidates have been measured.
+        """
         self.node = node
         self.is_complete = False
         self._prices_us = dict(
             zip(candidates, Costs(device.info).prices_us(node, candidates), strict=True)
         )
+        self._known = {
+            candidate: Taken(found.time_us, found.spread_us, found.samples)
+            for candidate in candidates
+            if (found := known.get(candidate_key(candidate)))
+        }
         self._device = device
         self._deadline_s = deadline_s
         self._tick = tick
         self._contenders: list[Contender] = []
+
+    @property
+    def count(self) -> int:
+        """How many candidates were measured here."""
+        return sum(bool(contender.samples_us) for contender in self._contenders)
 
     def run(self) -> None:
         """Finds the fastest kernels under one layout each, then tries those under all layouts."""
@@ -96,85 +133,85 @@ class Contest:
             if price_us <= START_FACTOR * min(self._prices_us.values()):
                 kernels.setdefault(_kernel(candidate), candidate)
         self._measure(list(kernels.values()))
-        first = self._measured()
-        best_us = min((contender.time_us for contender in first), default=0.0)
-        fast = {_kernel(c.candidate) for c in first if c.time_us <= KEEP_FACTOR * best_us}
-        tried = {contender.candidate for contender in first}
-        self._measure([c for c in self._prices_us if _kernel(c) in fast and c not in tried])
+        first = self._taken()
+        best_us = min((taken.time_us for taken in first.values()), default=0.0)
+        fast = {_kernel(c) for c, taken in first.items() if taken.time_us <= KEEP_FACTOR * best_us}
+        self._measure([c for c in self._prices_us if _kernel(c) in fast])
         self.is_complete = not self._is_late()
 
     def measurements(self) -> list[Measurement]:
         """What each candidate took; of those that were passed over, what they will not beat."""
-        found = [(c.candidate, c.time_us, c.spread_us, len(c.samples_us)) for c in self._measured()]
-        found += [(candidate, time_us, 0.0, 0) for candidate, time_us in self._passed_over()]
         return [
-            Measurement(
-                candidate_key(candidate),
-                time_us,
-                spread_us,
-                samples,
-                digests_of(self.node, candidate),
-            )
-            for candidate, time_us, spread_us, samples in found
+            Measurement(candidate_key(candidate), *taken, digests_of(self.node, candidate))
+            for candidate, taken in {**self._taken(), **self._passed_over()}.items()
         ]
 
-    def _passed_over(self) -> Iterator[tuple[Candidate, float]]:
+    def _taken(self) -> dict[Candidate, Taken]:
+        """Of every candidate that was measured, now or before."""
+        now = {c.candidate: c.taken for c in self._contenders if c.samples_us}
+        return {**self._known, **now}
+
+    def _passed_over(self) -> dict[Candidate, Taken]:
         """Candidates without samples: their kernel's time, or what the table makes of the best's,
         times what their layouts cost those that were measured under them. The resolver could
         otherwise take one for a price that nobody has seen.
         """
+        measured = self._taken()
+        if not measured:
+            return {}
         of_kernel: dict[object, float] = {}
         of_layouts: dict[object, float] = {}
-        for each in sorted(self._measured(), key=lambda each: each.time_us):
-            of_kernel.setdefault(_kernel(each.candidate), each.time_us)
-            of_layouts.setdefault(_layouts(each.candidate), each.time_us)
-        if not of_kernel:
-            return
-        best_us = max(min(of_kernel.values()), 1e-3)
+        for candidate, taken in sorted(measured.items(), key=lambda entry: entry[1]):
+            of_kernel.setdefault(_kernel(candidate), taken.time_us)
+            of_layouts.setdefault(_layouts(candidate), taken.time_us)
+        best_us = max(min(of_kernel.values()), SHORTEST_US)
         cheapest_us = min(self._prices_us.values())
-        tried = {contender.candidate for contender in self._measured()}
+        found = {}
         for candidate, price_us in self._prices_us.items():
-            if candidate not in tried:
+            if candidate not in measured:
                 time_us = of_kernel.get(_kernel(candidate), best_us * price_us / cheapest_us)
                 layouts_us = of_layouts.get(_layouts(candidate), best_us)
-                yield candidate, time_us * max(1.0, layouts_us / best_us)
-
-    def _measured(self) -> list[Contender]:
-        return [contender for contender in self._contenders if contender.samples_us]
+                found[candidate] = Taken(time_us * max(1.0, layouts_us / best_us), 0.0, 0)
+        return found
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline_s
 
     def _measure(self, candidates: Sequence[Candidate]) -> None:
-        """Samples candidates in turn, in groups where they take much memory."""
+        """Samples those that have no time yet, in groups where they take much memory."""
         weights = WeightStore(self._device)
-        pending = list(candidates)
+        pending = [c for c in candidates if c not in self._taken()]
         while pending and not self._is_late():
             group: list[Contender] = []
             try:
                 while pending and _memory_bytes(group) < MEMORY_BYTES and not self._is_late():
-                    contender = _contender(self.node, pending.pop(0), self._device, weights)
+                    contender = contender_of(self.node, pending.pop(0), self._device, weights)
                     if contender:
                         group.append(contender)
                         self._contenders.append(contender)
-                        self._tick(len(self._measured()))
+                        # At once: compiling may use up the time before the first round begins.
+                        self._sample(contender)
                 self._sample_rounds(group)
             finally:
                 for contender in group:
-                    contender.engine.close()
+                    contender.close()
+
+    def _sample(self, contender: Contender) -> None:
+        contender.sample()
+        self._tick(self.count)
 
     def _sample_rounds(self, group: Sequence[Contender]) -> None:
+        """All in turn, the clearly slower ones no more."""
         running = list(group)
-        for count in range(1, ROUNDS + 1):
-            for contender in running:
-                if self._is_late():
-                    return
-                contender.sample()
-                self._tick(len(self._measured()))
+        for count in range(1, ROUNDS):
             best_us = min((contender.time_us for contender in running), default=0.0)
             running = [c for c in running if c.time_us <= DROP_FACTOR * best_us]
             if count >= CERTAIN_SAMPLES and _is_certain(running):
                 return
+            for contender in running:
+                if self._is_late():
+                    return
+                self._sample(contender)
 
 
 def _kernel(candidate: Candidate) -> object:
@@ -190,11 +227,11 @@ def _memory_bytes(contenders: Sequence[Contender]) -> int:
 
 
 def _is_certain(running: Sequence[Contender]) -> bool:
-    first, *others = sorted(running, key=lambda c: c.time_us)
-    return all(first.time_us + first.spread_us < c.time_us for c in others)
+    first, *others = sorted(contender.taken for contender in running)
+    return all(first.time_us + first.spread_us < other.time_us for other in others)
 
 
-def _contender(
+def contender_of(
     node: BoundNode, candidate: Candidate, device: Device, weights: WeightStore
 ) -> Contender | None:
     """The candidate recorded on the device; None where its driver cannot have it."""
@@ -205,9 +242,11 @@ def _contender(
     except (KernelError, OutOfMemoryError):
         return None
     (step,) = (i for i, s in enumerate(plan.steps) if s.node.name == "node")
-    # Memory of the host's that nobody has touched yet would count as the kernel's time.
-    needs_warming = candidate.output_layout in PLAIN
-    return Contender(candidate, engine, step, random_inputs(graph, seed=0), needs_warming)
+    try:
+        return Contender(candidate, engine, step, Stopwatch(engine, random_inputs(graph, seed=0)))
+    except OutOfMemoryError:
+        engine.close()
+        return None
 
 
 def single_node_graph(node: BoundNode, candidate: Candidate) -> Graph:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from vkbackend.gpu import Dot, Family, GpuInfo
 from vkbackend.graph import BoundNode, Graph, Quantization
-from vkbackend.ops.base import Candidate
+from vkbackend.ops.base import Candidate, Operator
 
 Tile = tuple[int, int]
 
@@ -32,6 +32,7 @@ class CostTable:
     bytes_per_us: float
     busy_invocations: int  # below so many invocations, time stops falling
     dot_speedup: float = 1.0
+    form_speedup: Mapping[Dot, float] = field(default_factory=dict)  # against plain arithmetic
     algorithm_factor: Mapping[str, float] = field(default_factory=dict)
     layout_factor: Mapping[tuple[str, str], float] = field(default_factory=dict)
     tile_factor: Mapping[Tile, float] = field(default_factory=dict)
@@ -40,28 +41,44 @@ class CostTable:
 _LAVAPIPE = CostTable(
     source=(
         "fitted to benchmarks/conv2d.py on lavapipe 22.3.6, 2 cores, within 9% at the median: "
-        "loads go lane by lane, so that large tiles pay, and layouts hardly matter"
+        "loads go lane by lane, so that large tiles pay, weights that lanes load for each other "
+        "pay more, and layouts hardly matter"
     ),
     launch_us=40.0,
     macs_per_us=35_000.0,
     bytes_per_us=1300.0,
     busy_invocations=256,
+    form_speedup={Dot.LANES: 1.35},
     algorithm_factor={
         "direct": 1.07,
         "depthwise": 2.9,
+        "depthwise_rows": 1.8,
         "rows": 10.0,
         "coopmat": 8.0,  # one lane after the other: to test with, not to be fast
         "coopmat_split": 8.0,
     },
-    layout_factor={("pointwise", "4W4C"): 1.13, ("depthwise", "4W4C"): 1.1},
+    layout_factor={
+        ("pointwise", "4C"): 1.03,
+        ("pointwise", "4W4C"): 1.13,
+        ("direct", "4C"): 1.03,
+        ("depthwise", "4C"): 1.03,
+        ("depthwise", "4W4C"): 1.1,
+        ("depthwise_rows", "4C"): 1.1,
+        ("depthwise_rows", "4W4C"): 1.1,
+    },
     tile_factor={
         (8, 8): 1.0,
-        (8, 4): 1.15,
-        (8, 2): 1.5,
+        (7, 8): 1.01,
+        (8, 4): 1.28,
+        (4, 4): 1.43,
+        (8, 2): 1.7,
         (4, 2): 1.9,
         (2, 4): 2.25,
+        (2, 2): 2.6,
         (1, 4): 3.9,
+        (7, 1): 0.82,
         (4, 1): 1.0,
+        (2, 1): 1.31,
         (1, 1): 2.2,
     },
 )
@@ -69,15 +86,15 @@ _LAVAPIPE = CostTable(
 _MALI = CostTable(
     source=(
         "im2col with 4C beats direct on Mali for every eligible convolution (ExecuTorch pull "
-        "requests 17568 and 17794: ResNet-50 14.2 -> 6.8 ms); tiles of 1x4 and 2x4 keep full "
-        "occupancy on G610, larger ones halve it or spill (panvk 26.2.6)"
+        "requests 17568 and 17794: ResNet-50 14.2 -> 6.8 ms); tiles of 1x4 stay in registers on "
+        "G310 and G610, larger ones spill (panvk 26.2.6)"
     ),
     launch_us=6.0,
     macs_per_us=60_000.0,
     bytes_per_us=12_000.0,
     busy_invocations=4096,
     dot_speedup=3.0,
-    algorithm_factor={"direct": 2.6, "depthwise": 0.5},
+    algorithm_factor={"direct": 2.6, "depthwise": 0.5, "depthwise_rows": 0.4},
     layout_factor={
         ("im2col", "4C1W"): 1.15,
         ("im2col", "4W4C"): 1.1,
@@ -85,32 +102,55 @@ _MALI = CostTable(
         ("pointwise", "4C"): 1.05,
         ("depthwise", "4C"): 1.05,
         ("depthwise", "4W4C"): 1.05,
+        ("depthwise_rows", "4C"): 1.05,
+        ("depthwise_rows", "4W4C"): 1.05,
     },
-    tile_factor={(1, 4): 1.0, (2, 4): 1.0, (4, 2): 1.1, (8, 2): 2.0},
+    tile_factor={
+        (1, 4): 1.0,
+        (2, 4): 1.5,
+        (4, 2): 2.2,
+        (2, 2): 1.3,
+        (8, 2): 3.0,
+        (2, 1): 1.0,
+        (4, 1): 1.05,
+        (7, 1): 2.0,
+    },
 )
 
 _ADRENO = CostTable(
     source=(
         "direct with 4C1W on Adreno for grouped and for shallow, wide convolutions, im2col for "
-        "deep ones (the rule of ExecuTorch's pull request 17794); 4x8 and 8x8 tiles stay in "
-        "registers (turnip 26.2.6)"
+        "deep ones (the rule of ExecuTorch's pull request 17794); 2x4 tiles keep half of A660's "
+        "waves, 4x2 fewer, with as many issue slots a product; in float, a round of the 4x2 tile "
+        "takes 415 issue slots of A618 for 677 in integers (turnip 26.2.6)"
     ),
     launch_us=6.0,
     macs_per_us=80_000.0,
     bytes_per_us=14_000.0,
     busy_invocations=6144,
     dot_speedup=4.0,
-    algorithm_factor={"direct": 1.2, "depthwise": 0.5},
+    form_speedup={Dot.FLOAT: 1.6},
+    algorithm_factor={"direct": 1.2, "depthwise": 0.5, "depthwise_rows": 0.4},
     layout_factor={
         ("direct", "4C"): 1.3,
         ("direct", "4W4C"): 1.1,
         ("depthwise", "4C"): 1.3,
         ("depthwise", "4W4C"): 1.1,
+        ("depthwise_rows", "4C"): 1.3,
+        ("depthwise_rows", "4W4C"): 1.1,
         ("pointwise", "4C"): 1.2,
         ("im2col", "4C1W"): 1.05,
         ("im2col", "4W4C"): 1.05,
     },
-    tile_factor={(4, 2): 1.0, (2, 4): 1.0, (8, 2): 1.0, (1, 4): 1.2},
+    tile_factor={
+        (4, 2): 1.03,
+        (2, 2): 1.2,
+        (2, 4): 1.0,
+        (8, 2): 1.1,
+        (1, 4): 1.2,
+        (2, 1): 1.1,
+        (7, 1): 1.1,
+    },
 )
 
 _NVIDIA = CostTable(
@@ -120,13 +160,31 @@ _NVIDIA = CostTable(
     bytes_per_us=2_000_000.0,
     busy_invocations=65_536,
     dot_speedup=3.0,
-    algorithm_factor={"direct": 1.1, "depthwise": 0.5, "coopmat": 0.08, "coopmat_split": 0.08},
+    algorithm_factor={
+        "direct": 1.1,
+        "depthwise": 0.12,
+        "depthwise_rows": 0.14,
+        "rows": 10.0,  # a long K in one invocation
+        "coopmat": 0.04,
+        "coopmat_split": 0.04,
+    },
     layout_factor={
         (algorithm, layout): factor
-        for algorithm in ("direct", "im2col", "pointwise", "depthwise")
+        for algorithm in ("direct", "im2col", "pointwise", "depthwise_rows")
         for layout, factor in (("4C", 1.3), ("4W4C", 1.15))
     },
-    tile_factor={(4, 2): 1.0, (2, 4): 1.0, (8, 2): 1.0, (1, 4): 1.1},
+    tile_factor={
+        (4, 2): 1.0,
+        (2, 2): 1.2,
+        (2, 4): 1.0,
+        (8, 2): 1.0,
+        (1, 4): 1.1,
+        (256, 32): 1.0,  # from here on cooperative matrices
+        (128, 32): 1.1,
+        (64, 32): 1.3,
+        (64, 16): 1.6,
+        (32, 16): 2.3,
+    },
 )
 
 _SOFTWARE = CostTable(
@@ -135,6 +193,7 @@ _SOFTWARE = CostTable(
     macs_per_us=170.0,
     bytes_per_us=100.0,
     busy_invocations=64,
+    form_speedup=_LAVAPIPE.form_speedup,
     algorithm_factor=_LAVAPIPE.algorithm_factor,
     tile_factor=_LAVAPIPE.tile_factor,
 )
@@ -185,6 +244,10 @@ class Costs:
             for time, price in zip(times, table, strict=True)
         ]
 
+    def is_measured(self, node: BoundNode) -> bool:
+        """Whether anything of such a node has been measured."""
+        return bool(self._nodes) and node_key(node) in self._nodes
+
     def price_us(self, node: BoundNode, candidate: Candidate) -> float:
         """Microseconds of one candidate."""
         return self.prices_us(node, [candidate])[0]
@@ -194,12 +257,16 @@ def node_key(node: BoundNode) -> str:
     """Text that is the same for nodes that cost the same: operator, fields, types, constants."""
     constants = ",".join(f"{role}{list(a.shape)}" for role, a in sorted(node.constants.items()))
     types = ",".join(str(tensor) for tensor in (*node.inputs, *node.outputs))
-    fields = {
-        name: value
-        for name, value in vars(node.op).items()
+    return f"{node.op.kind}({types};{_fields(node.op)};{constants})"
+
+
+def _fields(op: Operator) -> dict[str, object]:
+    """Fields of an operator, and of those that it holds, without scales: they cost nothing."""
+    return {
+        name: _fields(value) if isinstance(value, Operator) else value
+        for name, value in vars(op).items()
         if not isinstance(value, Quantization) and name != "affine"
     }
-    return f"{node.op.kind}({types};{fields};{constants})"
 
 
 def graph_key(graph: Graph) -> str:
@@ -217,10 +284,7 @@ def cost_us(candidate: Candidate, gpu: GpuInfo) -> float:
     """Estimated microseconds of a candidate on a GPU, by its family's table."""
     table = table_of(gpu)
     work = candidate.work
-    rate = table.macs_per_us
-    if candidate.dot is not Dot.PLAIN:
-        # A form that the device does not accelerate is emulated, slower than plain arithmetic.
-        rate *= table.dot_speedup if candidate.dot is gpu.dot else 0.8
+    rate = table.macs_per_us * _form_speedup(table, candidate.dot, gpu)
     idle = max(1.0, table.busy_invocations / max(1, work.invocations))
     arithmetic = work.macs / rate * idle * table.algorithm_factor.get(candidate.algorithm, 1.0)
     arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
@@ -228,6 +292,15 @@ def cost_us(candidate: Candidate, gpu: GpuInfo) -> float:
         arithmetic *= table.layout_factor.get((candidate.algorithm, layout), 1.0)
     traffic = work.bytes_read + work.bytes_written + scratch_traffic(candidate)
     return work.dispatches * table.launch_us + arithmetic + traffic / table.bytes_per_us
+
+
+def _form_speedup(table: CostTable, dot: Dot, gpu: GpuInfo) -> float:
+    """Against plain arithmetic; a form that the device does not accelerate is emulated, slower."""
+    if dot in table.form_speedup:
+        return table.form_speedup[dot]
+    if dot is Dot.PLAIN:
+        return 1.0
+    return table.dot_speedup if dot is gpu.dot else 0.8
 
 
 def scratch_traffic(candidate: Candidate) -> int:

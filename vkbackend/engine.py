@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import queue
@@ -152,8 +153,7 @@ class Engine:
         return future
 
     def _finish(self, slot: Slot) -> list[Array]:
-        with self._lock:
-            slot.commands.run()
+        self.run_slot(slot)
         return slot.read(self.signature.outputs_of(self.plan.outputs))
 
     # -- looking inside --------------------------------------------------------------------------
@@ -162,21 +162,26 @@ class Engine:
         self, arrays: Sequence[Array], runs: int, *, per_step: bool = True
     ) -> list[list[float]] | None:
         """GPU microseconds for each run: [runs][steps], or [runs][1]; None without timestamps."""
+        with contextlib.closing(Stopwatch(self, arrays, per_step=per_step)) as stopwatch:
+            times = [stopwatch.run() for _ in range(runs)]
+        found = [entry for entry in times if entry is not None]
+        return found if len(found) == runs else None
+
+    def timed_slot(self, arrays: Sequence[Array], *, per_step: bool) -> Slot:
+        """A slot of its own with time stamps, and inputs written."""
         timing = Timing.STEPS if per_step else Timing.WHOLE
         slot = Slot(self.device, self.plan, functools.partial(self._record, timing=timing))
-        times: list[list[float]] = []
         try:
             slot.write(self.plan.inputs, arrays)
-            with self._lock:
-                for _ in range(runs):
-                    slot.commands.run()
-                    stamps = slot.commands.timestamps_us()
-                    if stamps is None:
-                        return None
-                    times.append([float(step) for step in np.diff(stamps)])
-        finally:
+        except BaseException:
             slot.close()
-        return times
+            raise
+        return slot
+
+    def run_slot(self, slot: Slot) -> None:
+        """Runs what a slot has recorded, in turn with the calls."""
+        with self._lock:
+            slot.commands.run()
 
     def read(self, value: Value) -> Array:
         """A tensor of the last call in NCHW order; InputError where the plan does not place it."""
@@ -199,3 +204,23 @@ class Engine:
         self.arena.close()
         self._store.release(self._receipt)
         self._receipt = []
+
+
+class Stopwatch:
+    """An engine's plan recorded once with time stamps, over inputs that stay: runs follow each
+    other without a pause, in which a GPU would lower its clocks.
+    """
+
+    def __init__(self, engine: Engine, arrays: Sequence[Array], *, per_step: bool = True) -> None:
+        self._engine = engine
+        self._slot = engine.timed_slot(arrays, per_step=per_step)
+
+    def run(self) -> list[float] | None:
+        """GPU microseconds of every step, or of all together; None without timestamps."""
+        self._engine.run_slot(self._slot)
+        stamps = self._slot.commands.timestamps_us()
+        return None if stamps is None else [float(step) for step in np.diff(stamps)]
+
+    def close(self) -> None:
+        """Frees its buffers."""
+        self._slot.close()

@@ -39,11 +39,20 @@ _FAMILY_OF_VENDOR = {
 
 
 class Dot(enum.Enum):
-    """How four int8 products are summed: one instruction of either kind, or plain arithmetic."""
+    """How four int8 products are summed: one instruction of either kind, or other arithmetic.
+
+    `lanes` is plain arithmetic on weights that the lanes of a subgroup load for each other;
+    `float` is exact in float32, up to 1,024 products at a time.
+    """
 
     PLAIN = "plain"
     SIGNED = "signed"
     MIXED = "mixed"
+    LANES = "lanes"
+    FLOAT = "float"
+
+
+INTEGER_DOTS = (Dot.PLAIN, Dot.SIGNED, Dot.MIXED)  # a word of weights against one of activations
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,15 @@ class DotException:
 
 # Instructions of one int8 GEMM tile (plain / signed / mixed) under Mesa 26.2.6's compilers.
 DOT_EXCEPTIONS = (
+    DotException(
+        0x5143,
+        "Adreno (TM) 618",
+        Dot.MIXED,
+        "reports none; a round of the 4x2 tile takes 677 / 327 / 319 issue slots, in float 415",
+    ),
+    DotException(
+        0x5143, "Adreno (TM) 630", Dot.MIXED, "reports none; 2948 / 1704 / 1574 instructions"
+    ),
     DotException(
         0x5143, "Adreno (TM) 830", Dot.SIGNED, "reports none; 2708 / 567 / 567 instructions"
     ),
@@ -124,6 +142,11 @@ class GpuInfo:
     def is_software(self) -> bool:
         """True for a driver that computes on the CPU (lavapipe, SwiftShader)."""
         return self.device_type == "cpu"
+
+    @property
+    def loads_by_lane(self) -> bool:
+        """True where a load costs the more the more lanes do it, and shuffles are cheap."""
+        return self.family in (Family.LAVAPIPE, Family.SWIFTSHADER)
 
     @property
     def dot(self) -> Dot:

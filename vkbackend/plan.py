@@ -71,6 +71,7 @@ class Plan:
     scratch_offsets: Mapping[int, int]
     arena_size_bytes: int
     exact: bool
+    notes: tuple[str, ...] = ()  # what was fused, and what was not
 
     @property
     def cost_us(self) -> float:
@@ -95,7 +96,7 @@ class Plan:
             rows.append(
                 (
                     step.node.name if not step.is_relayout else f"  {step.inputs[0].tensor}",
-                    step.node.op.kind,
+                    step.node.op.title,
                     _algorithm(candidate),
                     _layouts(candidate),
                     str(step.node.outputs[0]),
@@ -125,6 +126,7 @@ class Plan:
             for other in step.choice.alternatives:
                 cost = "" if other.cost_us is None else f"{other.cost_us:.1f} us: "
                 lines.append(f"  not {other.label}: {cost}{other.reason}")
+        lines += ["", *self.notes] if self.notes else []
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class Plan:
             "family": self.gpu.family.value,
             "policy": self.policy,
             "exact": self.exact,
+            "notes": list(self.notes),
             "arena_size_bytes": self.arena_size_bytes,
             "cost_us": self.cost_us,
             "steps": [_step_json(step) for step in self.steps],
@@ -151,14 +154,14 @@ def _layouts(candidate: Candidate) -> str:
 def _choice_line(step: Step) -> str:
     candidate = step.choice.candidate
     name = step.node.name if not step.is_relayout else step.inputs[0].tensor
-    return f"{name}: {step.node.op.kind} {_algorithm(candidate)} {_layouts(candidate)}"
+    return f"{name}: {step.node.op.title} {_algorithm(candidate)} {_layouts(candidate)}"
 
 
 def _step_json(step: Step) -> dict[str, Any]:
     candidate = step.choice.candidate
     return {
         "node": step.node.name,
-        "operator": step.node.op.kind,
+        "operator": step.node.op.title,
         "algorithm": candidate.algorithm,
         "dot": candidate.dot.value,
         "tile": list(candidate.tile),

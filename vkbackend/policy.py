@@ -27,7 +27,7 @@ class Rule:
 
     def names(self, node: BoundNode) -> bool:
         """Whether the rule is about this node."""
-        return self.target in (node.name, node.op.kind)
+        return self.target in (node.name, node.op.kind, *node.op.holds)
 
     def admits(self, candidate: Candidate) -> bool:
         """Whether a candidate is what the rule asks for."""

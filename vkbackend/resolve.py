@@ -23,6 +23,7 @@ from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
+from vkbackend.rewrite import Rewritten, rewrite
 from vkbackend.schedule import build_plan, relayout_node
 from vkbackend.solution import Offer, Priced, Solution, State
 
@@ -37,21 +38,29 @@ def resolve(
     keep_all: bool = False,
     excluded: Collection[tuple[str, str]] = (),
     costs: Costs | None = None,
+    fuse: bool = True,
 ) -> Plan:
     """The plan of a graph on a GPU (facts, or the name of a captured one). Pure.
 
     `force` is "target:algorithm[/dot][@tile][:input_layout[:output_layout]]", several by commas.
     `keep_all` gives every tensor its own memory; `guard_bytes` stand after each (for tests).
     `excluded` are pairs (node name, algorithm) that are not to be taken. `costs` prices
-    candidates; None takes the table of the GPU's family.
+    candidates; None takes the table of the GPU's family. Without `fuse`, and by the policy
+    `executorch`, every node of the graph runs by itself.
     Raises ResolveError where a node has no way to run, or a forced way is not legal.
     """
     facts = gpu if isinstance(gpu, GpuInfo) else captured(gpu)
     rules = make_policy(policy, graph, facts, force)
     rules = dataclasses.replace(rules, excluded=frozenset(excluded))
     prices = costs or Costs(facts)
-    solution = _solve(graph, prices, rules)
-    return build_plan(graph, prices, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all)
+    rewritten = Rewritten(graph)
+    if fuse and policy == "auto":
+        rewritten = rewrite(graph, prices, {rule.target for rule in rules.force})
+    solution = _solve(rewritten.graph, prices, rules)
+    plan = build_plan(
+        rewritten.graph, prices, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all
+    )
+    return dataclasses.replace(plan, notes=rewritten.notes)
 
 
 def _solve(graph: Graph, costs: Costs, policy: Policy) -> Solution:

@@ -6,17 +6,19 @@ import dataclasses
 import logging
 import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vkbackend import fileformat
 from vkbackend.costs import Costs, graph_key
 from vkbackend.device import Device
 from vkbackend.device.selftest import exactness
-from vkbackend.engine import Engine
+from vkbackend.engine import SLOTS, Engine
 from vkbackend.errors import (
     DeviceError,
     FormatError,
@@ -196,6 +198,22 @@ class Model:
         future.add_done_callback(lambda _: self._give_back(engine))
         return _mapped(future, self._named)
 
+    def map(self, batches: Iterable[Array | Sequence[Array]]) -> Iterator[Any]:
+        """The results for many inputs, in order, while later ones are on their way: an array each,
+        or a sequence of arrays where the network has several inputs. Two are in flight at a time.
+        """
+        pending: deque[Future[Any]] = deque()
+        try:
+            for batch in batches:
+                arrays = (batch,) if isinstance(batch, np.ndarray) else tuple(batch)
+                pending.append(self.submit(*arrays))
+                if len(pending) > SLOTS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            wait(pending)
+
     def _named(self, arrays: list[Array]) -> Any:
         names = self.plan.graph.outputs
         return arrays[0] if len(names) == 1 else dict(zip(names, arrays, strict=True))
@@ -243,7 +261,9 @@ class Model:
             raise InputError(
                 f"the network takes {wanted}, and cannot take {found}: {error}"
             ) from None
-        log.info("new input shape %s: making another plan", shapes)
+        # A warning, for it takes as long as loading does: Python shows it unless told otherwise.
+        named = ", ".join(f"{n} {list(s)}" for n, s in zip(declared.inputs, shapes, strict=True))
+        log.warning("new input shape, %s: making a plan for it", named)
         return Engine(self._replan(graph), self.device, self._weights)
 
     # -- looking inside --------------------------------------------------------------------------

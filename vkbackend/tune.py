@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from vkbackend.contest import Contest, digests_of
 from vkbackend.costs import Costs, candidate_key, graph_key, node_key
 from vkbackend.device import Device
-from vkbackend.engine import Engine
+from vkbackend.engine import Engine, Stopwatch
 from vkbackend.errors import DeviceError, KernelError
-from vkbackend.graph import Array, BoundNode, Graph
+from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import CHANNEL_PACKED
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
 from vkbackend.plan import Plan
 from vkbackend.random_inputs import random_inputs
 from vkbackend.resolve import resolve
+from vkbackend.rewrite import every_node
 from vkbackend.schedule import relayout_node
 from vkbackend.tuning import Tuning, Verdict
 from vkbackend.weights import WeightStore
@@ -84,16 +85,18 @@ def tune(
     tuning: Tuning,
     *,
     budget_s: float = 120.0,
+    again: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Measures until every distinct node's order is certain or the budget ends, dearest first.
 
     What is measured is kept at once: a later tuning goes on where this one stops, also where
-    Ctrl-C stops it. In the end the tuned plan is timed against the untuned one, so that `load`
-    takes the better. Raises FormatError on a bad file, DeviceError without timestamps.
+    Ctrl-C stops it; `again` measures anew what is known. In the end the tuned plan is timed against
+    the untuned one, so that `load` takes the better.
+    Raises FormatError on a bad file, DeviceError without timestamps.
     """
     deadline_s = time.monotonic() + budget_s
-    session = _Session(graph, device, tuning, deadline_s, progress or (lambda _: None))
+    session = _Session(graph, device, tuning, deadline_s, again, progress or (lambda _: None))
     try:
         session.measure()
         return session.summary(_verdict(graph, device, tuning), interrupted=False)
@@ -110,6 +113,7 @@ class _Session:
         device: Device,
         tuning: Tuning,
         deadline_s: float,
+        again: bool,
         progress: Callable[[Progress], None],
     ) -> None:
         if not device.info.timestamp_valid_bits:
@@ -122,7 +126,8 @@ class _Session:
         self._deadline_s = deadline_s
         self._progress = progress
         self._tasks = distinct_nodes(graph, device)
-        known = tuning.finished(device.identity)
+        known = set() if again else tuning.finished(device.identity)
+        self._again = again
         self._missing = [task for task in self._tasks if (task.key, task.digest) not in known]
         self._done = 0
         self._candidates = 0
@@ -142,9 +147,11 @@ class _Session:
 
     def _measure(self, task: Task) -> bool:
         """Whether the node is done; what was measured is kept in any case."""
+        known = self._tuning.measurements(self._device.identity, task.key)
         contest = Contest(
             task.node,
             task.candidates,
+            {} if self._again else known,
             self._device,
             self._deadline_s,
             lambda count: self._tell(task, count),
@@ -153,7 +160,10 @@ class _Session:
             contest.run()
         finally:
             found = contest.measurements()
-            self._candidates += sum(entry.samples > 0 for entry in found)
+            if self._again and not contest.is_complete:
+                # Times from before are better than what is guessed of candidates without one.
+                found = [entry for entry in found if entry.samples]
+            self._candidates += contest.count
             self._tuning.record(self._device.identity, task.key, found)
         if contest.is_complete:
             modules = {k: v for entry in found for k, v in entry.modules.items()}
@@ -188,7 +198,7 @@ def distinct_nodes(graph: Graph, device: Device) -> list[Task]:
             price_us = min(costs.prices_us(node, eligible))
             tasks[key] = price_us, Task(node, tuple(eligible))
 
-    for node in graph.bound_nodes():
+    for node in every_node(graph, costs):
         add(node)
     outside = {name: graph.host_layout(name) for name in (*graph.inputs, *graph.outputs)}
     # Those of the host first: a copy of the same size inside of the network has fewer layouts.
@@ -222,7 +232,12 @@ def compare(graph: Graph, device: Device, measured: Costs) -> tuple[Verdict, dic
         for step in (*tuned.plan.steps, *untuned.plan.steps):
             modules |= digests_of(step.node, step.choice.candidate)
         same = _choices(tuned.plan) == _choices(untuned.plan)
-        samples = _alternate([tuned] if same else [tuned, untuned], random_inputs(graph, seed=0))
+        inputs = random_inputs(graph, seed=0)
+        stopwatches = [
+            stack.enter_context(contextlib.closing(Stopwatch(engine, inputs, per_step=False)))
+            for engine in ([tuned] if same else [tuned, untuned])
+        ]
+        samples = _alternate(stopwatches)
         least = [min(entry) for entry in samples]
         return Verdict(least[0], least[-1]), modules
 
@@ -231,18 +246,20 @@ def _choices(plan: Plan) -> list[Candidate]:
     return [step.choice.candidate for step in plan.steps]
 
 
-def _alternate(engines: Sequence[Engine], inputs: Sequence[Array]) -> list[list[float]]:
+def _alternate(stopwatches: Sequence[Stopwatch]) -> list[list[float]]:
     """Samples of each engine's whole run, taken in turn."""
     end_s = time.monotonic() + COMPARING_S
-    samples: list[list[float]] = [[] for _ in engines]
+    samples: list[list[float]] = [[] for _ in stopwatches]
     for run in range(COMPARED_RUNS):
         if run >= FEWEST_RUNS and time.monotonic() > end_s:
             break
         # Each goes first in every other round: what runs second finds a warmer machine.
-        for engine, taken in list(zip(engines, samples, strict=True))[:: 1 if run % 2 else -1]:
-            times = engine.profile(inputs, 2, per_step=False)
+        for stopwatch, taken in list(zip(stopwatches, samples, strict=True))[
+            :: 1 if run % 2 else -1
+        ]:
+            times = [stopwatch.run() for _ in range(2)][-1]
             assert times is not None
-            taken.append(times[-1][0])
+            taken.append(times[0])
     return samples
 
 

@@ -94,6 +94,17 @@ class Tuning:
             for node, candidate, time_us, _ in self._current(rows)
         }
 
+    def measurements(self, device: str, node: str) -> dict[str, Measurement]:
+        """What candidates of a node took, by candidate key; not those that were passed over."""
+        columns = "candidate, time_us, spread_us, samples, modules"
+        query = f"select {columns} from times where device = ? and node = ? and samples > 0"
+        rows = self._current(self._select(query, device, node))
+        found = [
+            Measurement(key, self._time(time_us), self._time(spread_us), samples, json.loads(text))
+            for key, time_us, spread_us, samples, text in rows
+        ]
+        return {measurement.candidate: measurement for measurement in found}
+
     def count(self) -> int:
         """How many candidates were measured, on all devices."""
         counts = self._select("select count(*) from times where samples > 0")

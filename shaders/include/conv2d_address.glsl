@@ -5,10 +5,15 @@
 
 // Lanes that have something to do. A workgroup takes 64 * tile_pixels pixels; fewer, in a small
 // image or at the end of a large one, go to as few lanes as can hold them, so that whole subgroups
-// are idle.
+// are idle; where lanes load for each other, no subgroup is partly idle.
 int busy_lanes(const int tile_pixels) {
     int pixels = pixel_count - int(gl_WorkGroupID.x) * 64 * tile_pixels;
-    return min((pixels + tile_pixels - 1) / tile_pixels, 64);
+    int lanes = (pixels + tile_pixels - 1) / tile_pixels;
+#if defined(DOT_LANES)
+    int size = int(gl_SubgroupSize);
+    lanes = (lanes + size - 1) / size * size;
+#endif
+    return min(lanes, 64);
 }
 
 bool is_idle(const int tile_pixels) {

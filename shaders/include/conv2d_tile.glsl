@@ -2,9 +2,12 @@
 #ifndef CONV2D_TILE_GLSL
 #define CONV2D_TILE_GLSL
 
+#include "epilogue.glsl"
+
 layout(constant_id = 3) const int TILE_PIXELS = 4;
 layout(constant_id = 4) const int TILE_WORDS = 2;
 layout(constant_id = 5) const int WEIGHT_PARTS = 1;  // 2: weights wider than int8, as a sum of two
+layout(constant_id = 7) const bool LONG_SUMS = true;  // of more than 1,024 products
 
 layout(set = 0, binding = 0) restrict readonly buffer Input { int input_words[]; };
 layout(set = 0, binding = 1) restrict writeonly buffer Output { int output_words[]; };
@@ -21,24 +24,67 @@ int tile_pixel(int p) { return pixel_number(TILE_PIXELS, p); }
 // Pixels past the end repeat the last one: they are computed and not stored.
 int clamped_pixel(int p) { return first_pixel + min(tile_pixel(p), pixel_count - 1); }
 
+#if defined(DOT_FLOAT)
+vec4 float_sums[TILE_PIXELS * TILE_WORDS];
+int float_words;  // added up since the float sums went into the accumulators
+
+void flush_float_sums() {
+    [[unroll]] for (int i = 0; i < TILE_PIXELS * TILE_WORDS; i++) {
+        accumulators[i] += ivec4(float_sums[i]);
+        float_sums[i] = vec4(0);
+    }
+    float_words = 0;
+}
+#endif
+
 void clear_tile() {
     [[unroll]] for (int i = 0; i < TILE_PIXELS * TILE_WORDS; i++) accumulators[i] = ivec4(0);
+#if defined(DOT_FLOAT)
+    [[unroll]] for (int i = 0; i < TILE_PIXELS * TILE_WORDS; i++) float_sums[i] = vec4(0);
+    float_words = 0;
+#endif
+}
+
+// Adds four input channels of four output channels to the sums of all pixels.
+void add_word(const int o, ivec4 words) {
+    WEIGHT w0 = prepare_weight(words.x);
+    WEIGHT w1 = prepare_weight(words.y);
+    WEIGHT w2 = prepare_weight(words.z);
+    WEIGHT w3 = prepare_weight(words.w);
+    [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
+#if defined(DOT_FLOAT)
+        float_sums[p * TILE_WORDS + o] +=
+            vec4(dot4(activations[p], w0), dot4(activations[p], w1),
+                 dot4(activations[p], w2), dot4(activations[p], w3));
+#else
+        accumulators[p * TILE_WORDS + o] +=
+            ivec4(dot4(activations[p], w0), dot4(activations[p], w1),
+                  dot4(activations[p], w2), dot4(activations[p], w3));
+#endif
+    }
 }
 
 // Multiplies the activations by the words of weights at `weight_index` and adds them up.
 void accumulate(int weight_index) {
-    [[unroll]] for (int o = 0; o < TILE_WORDS; o++) {
-        ivec4 words = weight_words[weight_index + o];
-        WEIGHT w0 = prepare_weight(words.x);
-        WEIGHT w1 = prepare_weight(words.y);
-        WEIGHT w2 = prepare_weight(words.z);
-        WEIGHT w3 = prepare_weight(words.w);
-        [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-            accumulators[p * TILE_WORDS + o] +=
-                ivec4(dot4(activations[p], w0), dot4(activations[p], w1),
-                      dot4(activations[p], w2), dot4(activations[p], w3));
-        }
-    }
+#if defined(DOT_LANES)
+    // Each lane loads the weights of another output word, and they take turns in handing it out.
+    int lane = min(int(gl_SubgroupInvocationID), TILE_WORDS - 1);
+    ivec4 own = weight_words[weight_index + lane];
+    [[unroll]] for (int o = 0; o < TILE_WORDS; o++) add_word(o, subgroupShuffle(own, uint(o)));
+#else
+    [[unroll]] for (int o = 0; o < TILE_WORDS; o++) add_word(o, weight_words[weight_index + o]);
+#endif
+#if defined(DOT_FLOAT)
+    float_words++;
+    if (LONG_SUMS && float_words == 256) flush_float_sums();
+#endif
+}
+
+// Leaves all sums in the accumulators.
+void finish_sums() {
+#if defined(DOT_FLOAT)
+    flush_float_sums();
+#endif
 }
 
 int requantized(ivec4 sums, int lane, ivec4 channel) {
@@ -57,16 +103,25 @@ void store_tile(int tile) {
     }
     [[unroll]] for (int o = 0; o < TILE_WORDS; o++) {
         int word = tile * TILE_WORDS + o;
+#if defined(DOT_LANES)
+        ivec4 own = channels[4 * word + (int(gl_SubgroupInvocationID) & 3)];
+        ivec4 c0 = subgroupShuffle(own, 0u);
+        ivec4 c1 = subgroupShuffle(own, 1u);
+        ivec4 c2 = subgroupShuffle(own, 2u);
+        ivec4 c3 = subgroupShuffle(own, 3u);
+#else
         ivec4 c0 = channels[4 * word];
         ivec4 c1 = channels[4 * word + 1];
         ivec4 c2 = channels[4 * word + 2];
         ivec4 c3 = channels[4 * word + 3];
+#endif
         [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
             ivec4 sums = accumulators[p * TILE_WORDS + o];
             ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
                                 requantized(sums, 2, c2), requantized(sums, 3, c3));
             if (tile_pixel(p) < pixel_count && word < out_words) {
-                output_words[output_addresses[p] + o * stride] = pack_int8(lanes);
+                int address = output_addresses[p] + o * stride;
+                output_words[address] = finished_word(lanes, address);
             }
         }
     }

@@ -10,6 +10,8 @@ from tests.cases.case import INT8, UINT8, Case, per_channel_scales
 from vkbackend.graph import Quantization, TensorType
 from vkbackend.ops import Conv2d
 
+LOW = Quantization(0.02, -128)
+
 
 def conv(
     name: str,
@@ -23,12 +25,15 @@ def conv(
     weight_zero_point: int | None = None,
     per_tensor: bool = False,
     large: bool = False,
+    extreme: bool = False,
     groups: int = 1,
     **fields: Any,
 ) -> Case:
-    """A convolution with seeded weights over the whole int8 range."""
+    """A convolution with seeded weights over the whole int8 range; `extreme`: all are -128."""
     rng = np.random.default_rng(len(name))
     weight = rng.integers(-128, 128, (out_channels, shape[1] // groups, *kernel)).astype(np.int8)
+    if extreme:
+        weight[...] = -128
     taps = weight[0].size
     scale = per_channel_scales(rng, 1 if per_tensor else out_channels) * 0.5 / np.sqrt(taps)
     constants = {"weight": weight, "weight_scale": scale.astype(np.float32)}
@@ -59,9 +64,17 @@ CASES = [
     conv("multiplier", (1, 5, 6, 7), 15, (3, 3), groups=5, padding=(1, 1, 1, 1)),
     conv("depthwise", (2, 13, 9, 11), 13, (3, 3), groups=13, padding=(1, 1, 1, 1), y=UINT8),
     conv("depthwise_strided", (1, 24, 12, 9), 24, (5, 3), groups=24, stride=(2, 3), x=UINT8),
+    conv(
+        "depthwise_tall", (1, 9, 13, 7), 9, (3, 2), groups=9, dilation=(3, 1), padding=(2, 1, 3, 0)
+    ),
+    conv("depthwise_spread", (1, 5, 8, 17), 5, (2, 3), groups=5, dilation=(1, 2), x=UINT8),
+    conv("depthwise_wide", (1, 7, 3, 29), 7, (1, 7), groups=7, padding=(0, 3, 0, 3), stride=(1, 3)),
     conv("weight_zero_point", (1, 10, 6, 7), 9, (3, 3), weight_zero_point=19, x=UINT8),
     conv("depthwise_zero_point", (1, 6, 7, 5), 6, (3, 3), groups=6, weight_zero_point=-90),
     conv("one_axis", (2, 6, 23), 10, (1, 5), padding=(0, 2, 0, 1)),
+    # Out-of-image taps read -128: sums of 2^24, the most that float32 holds exactly, and of more.
+    conv("float_limit", (1, 1024, 2, 1), 5, (1, 1), padding=(1, 1, 1, 1), x=LOW, extreme=True),
+    conv("past_float", (1, 1031, 2, 1), 5, (1, 1), padding=(1, 1, 1, 1), x=LOW, extreme=True),
     conv("large", (1, 64, 56, 56), 64, (3, 3), padding=(1, 1, 1, 1), large=True),
     conv("deep", (1, 512, 7, 7), 70, (3, 3), padding=(1, 1, 1, 1), large=True),
 ]

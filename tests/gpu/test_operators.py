@@ -11,6 +11,7 @@ import pytest
 from tests.cases import (
     average_pool,
     conv2d,
+    conv2d_fused,
     conversion,
     elementwise,
     executorch,
@@ -36,6 +37,7 @@ ALL_CASES = [
     pytest.param(case, id=f"{table.__name__.rpartition('.')[2]}-{case.name}")
     for table in (
         conv2d,
+        conv2d_fused,
         linear,
         elementwise,
         pooling,
@@ -145,7 +147,7 @@ def test_every_candidate_is_exact(case: Case, device: Device) -> None:
 def test_every_dot_product_form_is_tried(device: Device) -> None:
     (case,) = (case for case in conv2d.CASES if case.name == "square")
     (node,) = case.graph().bound_nodes()
-    options = node.op.candidates(node, device.info)
-    assert {c.dot for c in options.eligible} == (
-        set(Dot) if device.info.dot_product else {Dot.PLAIN}
-    )
+    forms = {c.dot for c in node.op.candidates(node, device.info).eligible}
+    assert forms >= {Dot.PLAIN, Dot.FLOAT}
+    assert (Dot.LANES in forms) == device.info.loads_by_lane
+    assert ({Dot.SIGNED, Dot.MIXED} <= forms) == device.info.dot_product

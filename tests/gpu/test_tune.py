@@ -81,6 +81,11 @@ def samples(path: Path, node: str, candidate: str) -> int:
         return int(connection.execute(query, (node, candidate)).fetchone()[0])
 
 
+def keys_of(file: Tuning, device: Device) -> set[str]:
+    """Of the nodes that the file knows."""
+    return {node for node, _ in file.times_us(device.identity)}
+
+
 def set_verdict(file: Tuning, device: Device, graph: Graph, tuned_us: float) -> None:
     """Notes that the untuned plan takes 1 us."""
     file.record_verdict(device.identity, graph_key(graph), {}, Verdict(tuned_us, 1.0))
@@ -123,13 +128,29 @@ def test_an_interrupted_tuning_goes_on(lavapipe: Device, graph: Graph, tmp_path:
     first_node = [0]
     first = tune(graph, lavapipe, file, progress=interrupt)
     assert (first.interrupted, first.verdict, first.nodes) == (True, None, 1)
-    kept = file.times_us(lavapipe.identity)
-    assert len(kept) >= first.candidates == file.count() > 0
+    kept = {key: file.measurements(lavapipe.identity, key) for key in keys_of(file, lavapipe)}
+    assert sum(map(len, kept.values())) == first.candidates == file.count() > 0
     # It was about other times than those that are there now.
     assert file.verdict(lavapipe.identity, graph_key(graph)) is None
     second = tune(graph, lavapipe, file, budget_s=BUDGET_S)
     assert (second.nodes_before, second.is_complete, second.interrupted) == (1, True, False)
-    assert len(kept.items() & file.times_us(lavapipe.identity).items()) > 10
+    # Also of the node that was not done yet, nothing is measured twice.
+    assert file.count() == first.candidates + second.candidates
+    for key, measured in kept.items():
+        assert measured.items() <= file.measurements(lavapipe.identity, key).items()
+
+
+def test_what_is_known_is_measured_again_when_asked(
+    lavapipe: Device, graph: Graph, tuned: Path, tmp_path: Path
+) -> None:
+    file = Tuning(tmp_path / "tuning.sqlite")
+    file.merge(tuned)
+    before = file.times_us(lavapipe.identity)
+    summary = tune(graph, lavapipe, file, budget_s=0.5, again=True)
+    assert (summary.nodes_before, summary.is_complete) == (0, False)
+    after = file.times_us(lavapipe.identity)
+    assert before.keys() == after.keys()
+    assert 0 < len(after.items() - before.items()) <= summary.candidates
 
 
 def test_a_budget_ends(lavapipe: Device, graph: Graph, tmp_path: Path) -> None:

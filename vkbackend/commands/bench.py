@@ -126,7 +126,7 @@ def _facts(model: Model, times: Times) -> dict[str, Any]:
         facts["steps"] = [
             {
                 "node": step.node.name,
-                "operator": step.node.op.kind,
+                "operator": step.node.op.title,
                 "choice": step.choice.candidate.label,
                 "time_us": Spread.of(samples)._asdict(),
             }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vkbackend.commands.text import shortened, table
-from vkbackend.plan import Choice, Plan
+from vkbackend.ops.relayout import Relayout
+from vkbackend.plan import Choice, Plan, Step
 
 NOTHING = "-"
 NAME_WIDTH = 32
@@ -28,40 +29,67 @@ class Line:
     name: str
     operator: str
     texts: tuple[str, str]
-    choices: tuple[Choice, Choice] | None = None
+    choices: tuple[Choice, Choice] | None = None  # None where one of them has no such step
 
     @property
     def is_relayout(self) -> bool:
         """Whether this is about the copies of a tensor."""
-        return self.choices is None
+        return self.operator == Relayout.kind
 
 
 def differing(first: Plan, second: Plan) -> list[Line]:
-    """The lines in which two plans of one graph differ, in the order of the graph."""
+    """The lines in which two plans of one network differ, in its order."""
     return [line for line in _lines(first, second) if line.texts[0] != line.texts[1]]
 
 
 def _lines(first: Plan, second: Plan) -> Iterator[Line]:
     """Every node, and the copies of its outputs behind it; the inputs' first."""
     copies = _copies(first), _copies(second)
-    chosen = _choices(first), _choices(second)
+    steps = _steps(first), _steps(second)
+    copied = set(first.graph.inputs)
 
     def relayouts(tensor: str) -> Line:
+        copied.add(tensor)
         one, other = (each.get(tensor, NOTHING) for each in copies)
-        return Line(tensor, "relayout", (one, other))
+        return Line(tensor, Relayout.kind, (one, other))
 
     for tensor in first.graph.inputs:
         yield relayouts(tensor)
-    for node in first.graph.bound_nodes():
-        choices = chosen[0][node.name], chosen[1][node.name]
-        one, other = (choice.candidate.label for choice in choices)
-        yield Line(node.name, node.op.kind, (one, other), choices)
-        for tensor in node.output_names:
-            yield relayouts(tensor)
+    for name in _names(first, second):
+        found = [each[name] for each in steps if name in each]
+        (made, *_) = found[0].node.output_names
+        texts = [_text(each, name, made) for each in steps]
+        operators = dict.fromkeys(step.node.op.title for step in found)
+        choices = (found[0].choice, found[1].choice) if len(found) == 2 else None
+        yield Line(name, " or ".join(operators), (texts[0], texts[1]), choices)
+        for step in found:
+            yield from (relayouts(t) for t in step.node.output_names if t not in copied)
 
 
-def _choices(plan: Plan) -> dict[str, Choice]:
-    return {step.node.name: step.choice for step in plan.steps if not step.is_relayout}
+def _names(first: Plan, second: Plan) -> list[str]:
+    """Nodes of either plan: where one fuses more, the other's stand where they run there."""
+    names = [node.name for node in first.graph.nodes]
+    known = set(names)
+    before = -1
+    for node in second.graph.nodes:
+        if node.name in known:
+            before = names.index(node.name)
+        else:
+            before += 1
+            names.insert(before, node.name)
+    return names
+
+
+def _text(steps: dict[str, Step], name: str, made: str) -> str:
+    """What a node runs as; where it has no step, the one that makes its tensor."""
+    if name in steps:
+        return steps[name].choice.candidate.label
+    makers = (other for other, step in steps.items() if made in step.node.output_names)
+    return next((f"in {maker}" for maker in makers), NOTHING)
+
+
+def _steps(plan: Plan) -> dict[str, Step]:
+    return {step.node.name: step for step in plan.steps if not step.is_relayout}
 
 
 def _copies(plan: Plan) -> dict[str, str]:
@@ -105,7 +133,7 @@ def _count(first: Plan, second: Plan, lines: list[Line]) -> str:
     nodes = sum(not line.is_relayout for line in lines)
     relayouts = [sum(step.is_relayout for step in plan.steps) for plan in (first, second)]
     text = (
-        f"{nodes} of {len(first.graph.nodes)} nodes differ; "
+        f"{nodes} of {len(_names(first, second))} nodes differ; "
         f"relayouts: {relayouts[0]} against {relayouts[1]}"
     )
     if first.gpu == second.gpu:  # estimates for two GPUs cannot be compared
@@ -126,7 +154,7 @@ def diff_json(first: Side, second: Side) -> dict[str, Any]:
             }
             for side in (first, second)
         ],
-        "nodes": len(first.plan.graph.nodes),
+        "nodes": len(_names(first.plan, second.plan)),
         "differences": [
             {"name": line.name, "operator": line.operator, "choices": list(line.texts)}
             for line in differing(first.plan, second.plan)

@@ -64,7 +64,7 @@ def _host(name: str, value: Value, plan: Plan) -> str:
 
 def _node(name: str, step: Step) -> str:
     candidate = step.choice.candidate
-    label = f"{step.node.name}\n{step.node.op.kind}: {candidate.label}\n{step.node.outputs[0]}"
+    label = f"{step.node.name}\n{step.node.op.title}: {candidate.label}\n{step.node.outputs[0]}"
     # What is an alias costs nothing: no kernel runs.
     style = {"style": "filled,dashed"} if candidate.alias else {}
     return _statement(name, label, candidate.output_layout, tooltip=step.choice.reason, **style)

@@ -43,6 +43,9 @@ def add_options(parser: ArgumentParser) -> None:
         "does after Ctrl-C",
     )
     parser.add_argument(
+        "--again", action="store_true", help="measure anew what is known from earlier runs"
+    )
+    parser.add_argument(
         "--file",
         metavar="FILE",
         type=Path,
@@ -91,7 +94,9 @@ def _tune(options: Namespace, tuning: Tuning, facts: dict[str, Any]) -> Summary:
             note = f"{progress.done} of {progress.total} nodes, {time.monotonic() - start_s:.0f} s"
             bar.show(progress.done / progress.total, f"{note}: {progress.node}")
 
-        summary = tune(graph, device, tuning, budget_s=options.budget, progress=show)
+        summary = tune(
+            graph, device, tuning, budget_s=options.budget, again=options.again, progress=show
+        )
         facts["device"] = device.info.name
     facts |= asdict(summary)
     facts["seconds"] = time.monotonic() - start_s
@@ -136,7 +141,7 @@ def _print_summary(options: Namespace, facts: dict[str, Any], summary: Summary) 
 
 def _measured(summary: Summary) -> str:
     """What was measured this time, in a few words."""
-    if not summary.candidates:
+    if not summary.candidates and summary.is_complete:
         return f"nothing new to measure, {summary.nodes_in_all} nodes and copies are known"
     known = f" ({summary.nodes_before} were known)" if summary.nodes_before else ""
     nodes = summary.nodes - summary.nodes_before

@@ -14,7 +14,7 @@ from vkbackend.device import Device
 from vkbackend.device.pipeline_cache import read_file, write_file
 from vkbackend.device.selftest_cases import Cases, cases, describe, operation_name
 from vkbackend.errors import DeviceError
-from vkbackend.gpu import Dot
+from vkbackend.gpu import INTEGER_DOTS, Dot
 
 _TIMEOUT_S = 60.0
 _LOCAL_SIZE = 64
@@ -33,7 +33,7 @@ def exactness(device: Device, *, use_cache: bool = True) -> Exactness:
 
     A verdict is kept by device, driver, shaders and cases. DeviceError when the device is lost.
     """
-    forms = list(Dot) if device.info.dot_product else [Dot.PLAIN]
+    forms = INTEGER_DOTS if device.info.dot_product else (Dot.PLAIN,)
     work = [(form, shaders.load(f"selftest.{form.value}"), cases(form)) for form in forms]
     digest = hashlib.sha256()
     for _, module, questions in work:

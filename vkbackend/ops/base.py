@@ -115,6 +115,12 @@ class Operator(abc.ABC):
     kind: ClassVar[str]
     constant_roles: ClassVar[tuple[str, ...]] = ()
     keeps_images: ClassVar[bool] = True  # image n of an output needs image n of the inputs only
+    holds: ClassVar[tuple[str, ...]] = ()  # kinds whose force rules are about it too
+
+    @property
+    def title(self) -> str:
+        """What plans call it."""
+        return self.kind
 
     @abc.abstractmethod
     def infer(

@@ -22,8 +22,8 @@ from vkbackend.ops.base import (
     output_ref,
     weights_ref,
 )
-from vkbackend.ops.conv2d import Conv2d, pointwise
-from vkbackend.ops.conv2d.enumerate import dot_forms, enumerate_candidates
+from vkbackend.ops.conv2d import Conv2d, coopmat, pointwise
+from vkbackend.ops.conv2d.enumerate import enumerate_candidates, integer_forms
 from vkbackend.ops.conv2d.geometry import Geometry
 
 ROW_TILE = (1, 1)
@@ -84,11 +84,15 @@ class Linear(Operator):
         return [result.reshape(node.outputs[0].shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
-        """`rows`: lanes over output channels, for few rows; `pointwise`: lanes over rows."""
+        """`rows`: lanes over output channels, for few rows; and a pointwise convolution's ways."""
         geometry = self._geometry(node)
-        rows = enumerate_candidates("rows", geometry, gpu, dot_forms(gpu), (ROW_TILE,))
-        product = pointwise.candidates(geometry, gpu)
-        return Options(rows.eligible + product.eligible, rows.rejected + product.rejected)
+        kernels = [(dot, ROW_TILE) for dot in integer_forms(gpu)]
+        rows = enumerate_candidates("rows", geometry, gpu, kernels)
+        found = [rows, *(module.candidates(geometry, gpu) for module in (pointwise, coopmat))]
+        return Options(
+            tuple(candidate for options in found for candidate in options.eligible),
+            tuple(rejected for options in found for rejected in options.rejected),
+        )
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """As conv2d packs them; for `rows` the words of one k lie together, channels fastest."""
@@ -100,10 +104,10 @@ class Linear(Operator):
         return packed
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
-        """One dispatch."""
+        """One dispatch, and with a split K another."""
         geometry = self._geometry(node)
-        if choice.algorithm == "pointwise":
-            return pointwise.lower(geometry, choice)
+        if choice.algorithm != "rows":
+            return self._convolution().lower(self._as_image(node), choice)
         constants = geometry.constants(choice)
         del constants["TILE_PIXELS"]
         return [

@@ -10,11 +10,13 @@ from vkbackend.ops.base import (
     Dispatch,
     Options,
     Rejected,
+    ceil_div,
     input_ref,
-    output_ref,
+    linear_grid,
     weights_ref,
 )
 from vkbackend.ops.conv2d.enumerate import enumerate_candidates, tile_grid
+from vkbackend.ops.conv2d.epilogue import output_bindings
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.weights import pack_depthwise as pack
 
@@ -26,28 +28,37 @@ TILES = ((4, 1), (1, 1))
 
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
     """Eligible where groups, input channels and output channels are the same number."""
-    if not geometry.is_depthwise:
-        reason = (
-            f"needs groups = input channels = output channels, got {geometry.groups}, "
-            f"{geometry.in_channels}, {geometry.out_channels}"
-        )
+    reason = reason_against(geometry)
+    if reason:
         return Options((), (Rejected(ALGORITHM, reason),))
-    return enumerate_candidates(ALGORITHM, geometry, gpu, (Dot.PLAIN,), TILES)
+    return enumerate_candidates(ALGORITHM, geometry, gpu, ((Dot.PLAIN, tile) for tile in TILES))
+
+
+def reason_against(geometry: Geometry) -> str | None:
+    """Why a convolution is not depthwise, or None."""
+    if geometry.is_depthwise:
+        return None
+    return (
+        f"needs groups = input channels = output channels, got {geometry.groups}, "
+        f"{geometry.in_channels}, {geometry.out_channels}"
+    )
 
 
 def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
-    """One dispatch."""
+    """One dispatch; lanes run over channels where those lie side by side on both sides."""
+    over_channels = {*choice.input_layouts[:1], choice.output_layout} == {"4C"}
+    tiles = ceil_div(geometry.pixel_count, choice.tile[0])
+    grid = tile_grid(geometry, choice.tile, geometry.pixel_count)
     return [
         Dispatch(
             "conv2d_depthwise",
             {
                 "Input": input_ref(),
-                "Output": output_ref(),
                 "Weights": weights_ref("weights"),
-                "Channels": weights_ref("channels"),
+                **output_bindings(),
             },
-            tile_grid(geometry, choice.tile, geometry.pixel_count),
+            linear_grid(tiles * geometry.out_words) if over_channels else grid,
             geometry.push(choice.tile[1]),
-            geometry.constants(choice),
+            {**geometry.constants(choice), "LANES_OVER_CHANNELS": over_channels},
         )
     ]

@@ -10,10 +10,15 @@ from vkbackend.ops.base import (
     Dispatch,
     Options,
     input_ref,
-    output_ref,
     weights_ref,
 )
-from vkbackend.ops.conv2d.enumerate import TILES, dot_forms, enumerate_candidates, tile_grid
+from vkbackend.ops.conv2d.enumerate import (
+    enumerate_candidates,
+    tile_constants,
+    tile_grid,
+    tiled_kernels,
+)
+from vkbackend.ops.conv2d.epilogue import output_bindings
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.weights import pack_tiles as pack
 
@@ -24,7 +29,7 @@ ALGORITHM = "direct"
 
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
     """Always eligible, within the device's limits."""
-    return enumerate_candidates(ALGORITHM, geometry, gpu, dot_forms(gpu), TILES)
+    return enumerate_candidates(ALGORITHM, geometry, gpu, tiled_kernels(geometry, gpu))
 
 
 def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
@@ -34,12 +39,11 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
             f"conv2d_direct.{choice.dot.value}",
             {
                 "Input": input_ref(),
-                "Output": output_ref(),
                 "Weights": weights_ref("weights"),
-                "Channels": weights_ref("channels"),
+                **output_bindings(),
             },
             tile_grid(geometry, choice.tile, geometry.pixel_count),
             geometry.push(choice.tile[1]),
-            {**geometry.constants(choice), "TILE_WORDS": choice.tile[1]},
+            tile_constants(geometry, choice),
         )
     ]

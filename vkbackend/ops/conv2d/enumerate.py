@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
-from vkbackend.gpu import Dot, GpuInfo
+from vkbackend.gpu import INTEGER_DOTS, Dot, GpuInfo
 from vkbackend.layouts import CHANNEL_PACKED, size_bytes
 from vkbackend.ops.base import (
     LOCAL_SIZE,
     Candidate,
+    Constant,
     Grid,
     Options,
     Rejected,
@@ -19,99 +21,140 @@ from vkbackend.ops.base import (
 )
 from vkbackend.ops.conv2d.geometry import Geometry
 
-# Pixels x words of four output channels. A GPU keeps their sums in registers, a CPU in its cache:
-# there, larger tiles pay, since every load goes lane by lane.
-TILES = ((4, 2), (2, 4), (8, 2), (1, 4), (8, 4), (8, 8))
+Tile = tuple[int, int]  # pixels x words of four output channels
+Kernel = tuple[Dot, Tile]
+
+# A GPU keeps the sums of a tile in registers, a CPU in its cache: there, larger tiles pay, since
+# every load goes lane by lane. Seven pixels fit the images of 7, 14, 28 and 56. A large tile takes
+# a CPU a second to compile: few shapes serve a whole network.
+TILES = ((4, 2), (2, 4), (8, 2), (1, 4))
+GROUPED_TILES = ((2, 2),)  # a tile that spans several groups reads the channels of all of them
+FLOAT_TILES = ((4, 2), (2, 4), (1, 4))  # two sums per output: larger ones spill on Adreno
+PLAIN_CPU_TILES = ((8, 4), (8, 8))
+LANES_TILES = ((7, 8), (4, 4))
 GPU_TILE_LIMIT = 16
 LONG_REQUANTIZE = ("fixed_single",)  # unrolled over a large tile, it compiles for many seconds
+FLOAT_PRODUCTS = 1024  # of int8 and int8, whose sum float32 holds exactly
 LANES_OVER_CHANNELS = ("rows",)  # algorithms whose lanes are not pixels
 
 
-def dot_forms(gpu: GpuInfo) -> Sequence[Dot]:
-    """Forms that compile for this GPU; which one is fast is `GpuInfo.dot`."""
-    return tuple(Dot) if gpu.dot_product else (Dot.PLAIN,)
+def integer_forms(gpu: GpuInfo) -> Sequence[Dot]:
+    """Integer forms that compile for this GPU; which one is fast is `GpuInfo.dot`."""
+    return INTEGER_DOTS if gpu.dot_product else (Dot.PLAIN,)
 
 
-def tile_grid(geometry: Geometry, tile: tuple[int, int], pixel_count: int) -> Grid:
+def tiled_kernels(geometry: Geometry, gpu: GpuInfo) -> list[Kernel]:
+    """Forms and tiles of the kernels that compute tiles of outputs."""
+    tiles = TILES if geometry.groups == 1 else TILES + GROUPED_TILES
+    kernels = [(dot, tile) for tile in tiles for dot in integer_forms(gpu)]
+    kernels += [(Dot.FLOAT, tile) for tile in FLOAT_TILES]
+    lanes = [(Dot.LANES, tile) for tile in LANES_TILES if tile[1] <= gpu.subgroup_size]
+    if gpu.loads_by_lane:
+        kernels += lanes
+    if gpu.is_software and len(lanes) < len(LANES_TILES):
+        kernels += [(Dot.PLAIN, tile) for tile in PLAIN_CPU_TILES]
+    if geometry.requantize in LONG_REQUANTIZE:
+        kernels = [(dot, tile) for dot, tile in kernels if tile[0] * tile[1] <= GPU_TILE_LIMIT]
+    return kernels
+
+
+def tile_constants(geometry: Geometry, choice: Candidate) -> dict[str, Constant]:
+    """Specialisation constants of the kernels that compute tiles of outputs."""
+    constants = {**geometry.constants(choice), "TILE_WORDS": choice.tile[1]}
+    if choice.dot is Dot.FLOAT:
+        words = geometry.weight_parts * geometry.taps * geometry.block_words(choice.tile[1])
+        constants["LONG_SUMS"] = 4 * words > FLOAT_PRODUCTS
+    return constants
+
+
+def tile_grid(geometry: Geometry, tile: Tile, pixel_count: int) -> Grid:
     """Workgroups of the kernels that compute tiles of outputs."""
-    pixels = ceil_div(pixel_count, LOCAL_SIZE * tile[0])
-    return pixels, ceil_div(geometry.out_words, tile[1]), 1
+    return _grid(geometry, tile, ceil_div(pixel_count, tile[0]))
+
+
+def row_grid(geometry: Geometry, tile: Tile) -> Grid:
+    """Workgroups of the kernels whose tiles lie within a row of the image."""
+    return _grid(geometry, tile, _row_tiles(geometry, tile))
+
+
+def _row_tiles(g: Geometry, tile: Tile) -> int:
+    return g.batch * g.out_size[0] * ceil_div(g.out_size[1], tile[0])
+
+
+def _grid(geometry: Geometry, tile: Tile, pixel_tiles: int) -> Grid:
+    return ceil_div(pixel_tiles, LOCAL_SIZE), ceil_div(geometry.out_words, tile[1]), 1
 
 
 def enumerate_candidates(
     algorithm: str,
     geometry: Geometry,
     gpu: GpuInfo,
-    dots: Sequence[Dot],
-    tiles: Iterable[tuple[int, int]],
+    kernels: Iterable[Kernel],
     scratch: tuple[int, int] = (0, 0),
+    *,
+    within_rows: bool = False,
 ) -> Options:
     """Every layout pair, form and tile that the GPU's limits allow.
 
-    `scratch` is (bytes in use at once, dispatches).
+    `scratch` is (bytes in use at once, dispatches). `within_rows`: no tile spans two rows.
     """
     eligible = []
     problems: dict[str, None] = {}
-    for tile in tiles:
-        if tile[0] * tile[1] > GPU_TILE_LIMIT and not _takes_large_tiles(geometry, gpu):
-            continue
-        outputs = _computed_outputs(algorithm, geometry, gpu, tile)
-        grid = tile_grid(geometry, tile, geometry.pixel_count)
-        for in_layout in CHANNEL_PACKED:
-            for out_layout in CHANNEL_PACKED:
-                sizes = _sizes(geometry, in_layout, out_layout)
-                problem = grid_problem(grid, gpu) or _size_problem(sizes, gpu)
-                if problem:
-                    problems[problem] = None
-                    continue
-                work = _work(geometry, outputs, sizes, tile, grid, scratch)
-                eligible += [
-                    Candidate(algorithm, (in_layout,), out_layout, work, dot, tile) for dot in dots
-                ]
+    dots_of: dict[Tile, list[Dot]] = {}
+    for dot, tile in kernels:
+        dots_of.setdefault(tile, []).append(dot)
+    read = {layout: _input_bytes(geometry, layout) for layout in CHANNEL_PACKED}
+    written = {layout: _output_bytes(geometry, layout) for layout in CHANNEL_PACKED}
+    for tile, dots in dots_of.items():
+        pixel_tiles = ceil_div(geometry.pixel_count, tile[0])
+        if within_rows:
+            pixel_tiles = _row_tiles(geometry, tile)
+        outputs = _computed_outputs(algorithm, geometry, gpu, tile, pixel_tiles)
+        macs = outputs * geometry.taps * 4 * geometry.block_words(tile[1]) * geometry.weight_parts
+        grid = _grid(geometry, tile, pixel_tiles)
+        # A CPU's cores share workgroups out, a GPU's subgroups: those without work cost nothing.
+        unit = LOCAL_SIZE if gpu.is_software else min(LOCAL_SIZE, gpu.subgroup_size)
+        invocations = ceil_div(pixel_tiles, unit) * unit * grid[1]
+        for in_layout, out_layout in itertools.product(CHANNEL_PACKED, CHANNEL_PACKED):
+            sizes = read[in_layout], written[out_layout]
+            problem = grid_problem(grid, gpu) or _size_problem(sizes, gpu)
+            if problem:
+                problems[problem] = None
+                continue
+            work = Work(
+                macs=macs,
+                bytes_read=sizes[0],
+                bytes_written=sizes[1],
+                invocations=invocations,
+                dispatches=max(1, scratch[1]),
+                scratch_bytes=scratch[0],
+            )
+            eligible += [
+                Candidate(algorithm, (in_layout,), out_layout, work, dot, tile) for dot in dots
+            ]
     rejected = () if eligible else tuple(Rejected(algorithm, reason) for reason in problems)
     return Options(tuple(eligible), rejected)
 
 
-def _takes_large_tiles(geometry: Geometry, gpu: GpuInfo) -> bool:
-    return gpu.is_software and geometry.requantize not in LONG_REQUANTIZE
+def _input_bytes(g: Geometry, layout: str) -> int:
+    return size_bytes(layout, (g.batch, g.in_channels, *g.in_size))
 
 
-def _sizes(g: Geometry, in_layout: str, out_layout: str) -> tuple[int, int]:
-    return (
-        size_bytes(in_layout, (g.batch, g.in_channels, *g.in_size)),
-        size_bytes(out_layout, (g.batch, g.out_channels, *g.out_size)),
-    )
+def _output_bytes(g: Geometry, layout: str) -> int:
+    return size_bytes(layout, (g.batch, g.out_channels, *g.out_size))
 
 
 def _size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
     return range_problem(sizes[0], "the input", gpu) or range_problem(sizes[1], "the output", gpu)
 
 
-def _computed_outputs(algorithm: str, g: Geometry, gpu: GpuInfo, tile: tuple[int, int]) -> int:
-    """Outputs that cost time. On a CPU a busy subgroup computes all its lanes' and its whole
-    tile's; the last workgroup has as many as its pixels need (conv2d_address.glsl).
+def _computed_outputs(
+    algorithm: str, g: Geometry, gpu: GpuInfo, tile: Tile, pixel_tiles: int
+) -> int:
+    """Outputs that cost time: a busy subgroup computes all its lanes' and its whole tile's; the
+    last workgroup has as many as its pixels need (conv2d_address.glsl).
     """
-    if not gpu.is_software or algorithm in LANES_OVER_CHANNELS:
+    if algorithm in LANES_OVER_CHANNELS:
         return g.pixel_count * 4 * g.out_words
-    whole, rest = divmod(g.pixel_count, LOCAL_SIZE * tile[0])
-    subgroups = ceil_div(ceil_div(rest, tile[0]), gpu.subgroup_size)
-    lanes = whole * LOCAL_SIZE + min(LOCAL_SIZE, subgroups * gpu.subgroup_size)
+    lanes = ceil_div(pixel_tiles, gpu.subgroup_size) * gpu.subgroup_size
     return lanes * tile[0] * 4 * tile[1] * ceil_div(g.out_words, tile[1])
-
-
-def _work(
-    g: Geometry,
-    outputs: int,
-    sizes: tuple[int, int],
-    tile: tuple[int, int],
-    grid: Grid,
-    scratch: tuple[int, int],
-) -> Work:
-    return Work(
-        macs=outputs * g.taps * 4 * g.block_words(tile[1]) * g.weight_parts,
-        bytes_read=sizes[0],
-        bytes_written=sizes[1],
-        invocations=grid[0] * LOCAL_SIZE * grid[1],
-        dispatches=max(1, scratch[1]),
-        scratch_bytes=scratch[0],
-    )

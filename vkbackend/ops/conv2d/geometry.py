@@ -8,6 +8,7 @@ from vkbackend.errors import GraphError
 from vkbackend.graph import Quantization, Shape, TensorType
 from vkbackend.layouts import LAYOUTS
 from vkbackend.ops.base import Candidate, Constant, ceil_div
+from vkbackend.ops.conv2d.epilogue import NO_SUM
 from vkbackend.quant.requantize import mode
 
 Pair = tuple[int, int]
@@ -95,7 +96,7 @@ class Geometry:
 
     def push(
         self, tile_words: int = 1, first_pixel: int = 0, pixel_count: int | None = None
-    ) -> dict[str, int]:
+    ) -> dict[str, int | float]:
         """Push constants of conv2d.glsl; zero points and clamp as int8 storage holds them."""
         low, high = self.clamp or self.y.range
         zero_byte = self.x.stored_zero_point & 255
@@ -124,6 +125,7 @@ class Geometry:
             "clamp_high": high + self.y.storage_offset,
             "first_pixel": first_pixel,
             "pixel_count": self.pixel_count if pixel_count is None else pixel_count,
+            **NO_SUM,
         }
 
     def constants(self, choice: Candidate) -> dict[str, Constant]:

@@ -20,7 +20,7 @@ from vkbackend.ops.base import (
     ceil_div,
     input_ref,
 )
-from vkbackend.ops.conv2d.enumerate import TILES, dot_forms, enumerate_candidates
+from vkbackend.ops.conv2d.enumerate import enumerate_candidates, tiled_kernels
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.pointwise import gemm
 from vkbackend.ops.conv2d.weights import pack_tiles as pack
@@ -48,7 +48,7 @@ def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
         reason = f"needs {rows} rows of columns, more than the scratch or the grid holds"
         return Options((), (Rejected(ALGORITHM, reason),))
     scratch = 4 * rows * pixels, 2 * ceil_div(geometry.pixel_count, pixels)
-    return enumerate_candidates(ALGORITHM, geometry, gpu, dot_forms(gpu), TILES, scratch)
+    return enumerate_candidates(ALGORITHM, geometry, gpu, tiled_kernels(geometry, gpu), scratch)
 
 
 def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:

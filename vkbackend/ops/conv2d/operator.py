@@ -13,12 +13,20 @@ from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
 from vkbackend.layouts import dims_of
 from vkbackend.ops.base import Candidate, Dispatch, Operator, Options
-from vkbackend.ops.conv2d import coopmat, depthwise, direct, im2col, pointwise, weights
+from vkbackend.ops.conv2d import (
+    coopmat,
+    depthwise,
+    depthwise_rows,
+    direct,
+    im2col,
+    pointwise,
+    weights,
+)
 from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-MODULES = (coopmat, pointwise, depthwise, im2col, direct)
+MODULES = (coopmat, pointwise, depthwise_rows, depthwise, im2col, direct)
 ALGORITHMS = {module.ALGORITHM: module for module in MODULES} | {coopmat.SPLIT: coopmat}
 
 

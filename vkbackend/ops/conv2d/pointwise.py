@@ -12,10 +12,15 @@ from vkbackend.ops.base import (
     Ref,
     Rejected,
     input_ref,
-    output_ref,
     weights_ref,
 )
-from vkbackend.ops.conv2d.enumerate import TILES, dot_forms, enumerate_candidates, tile_grid
+from vkbackend.ops.conv2d.enumerate import (
+    enumerate_candidates,
+    tile_constants,
+    tile_grid,
+    tiled_kernels,
+)
+from vkbackend.ops.conv2d.epilogue import output_bindings
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.weights import pack_tiles as pack
 
@@ -32,25 +37,23 @@ def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
         if (height, width) == (1, 1):
             reason = f"needs no padding, got {geometry.padding}"
         return Options((), (Rejected(ALGORITHM, reason),))
-    return enumerate_candidates(ALGORITHM, geometry, gpu, dot_forms(gpu), TILES)
+    return enumerate_candidates(ALGORITHM, geometry, gpu, tiled_kernels(geometry, gpu))
 
 
 def gemm(
     geometry: Geometry, choice: Candidate, source: Ref, pixels: range, *, from_scratch: bool
 ) -> Dispatch:
     """The matrix product over a range of output pixels, from the input or an im2col matrix."""
-    constants = {**geometry.constants(choice), "TILE_WORDS": choice.tile[1]}
     return Dispatch(
         f"conv2d_gemm.{choice.dot.value}",
         {
             "Input": source,
-            "Output": output_ref(),
             "Weights": weights_ref("weights"),
-            "Channels": weights_ref("channels"),
+            **output_bindings(),
         },
         tile_grid(geometry, choice.tile, len(pixels)),
         geometry.push(choice.tile[1], pixels.start, len(pixels)),
-        {**constants, "FROM_SCRATCH": from_scratch},
+        {**tile_constants(geometry, choice), "FROM_SCRATCH": from_scratch},
     )
 
 

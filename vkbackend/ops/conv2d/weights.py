@@ -18,20 +18,25 @@ from vkbackend.quant.requantize_executorch import with_bias
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
-MIXED_SHIFT = 128  # what the mixed dot product adds to activations to make them unsigned
+UNSIGNED_DOTS = (Dot.MIXED, Dot.LANES)
+UNSIGNED_SHIFT = 128  # what these add to activations to make them unsigned
 
 
 def parts(constants: Mapping[str, Array]) -> list[Int8]:
-    """Centred weights as a sum of int8 arrays: one where they fit, two where a zero point widens.
+    """Centred weights as a sum of int8 arrays: one where they fit, more where a zero point widens.
 
-    uint8 weights with a zero point reach -255..255; kernels then run over both parts.
+    uint8 weights with a zero point reach -255..255, of which 255 is the sum of three; kernels run
+    over all parts.
     """
     if not np.any(constants.get("weight_zero_point", 0)):
         return [constants["weight"]]
-    centred = centred_weight(constants)
-    first = np.clip(centred, -128, 127)
-    rest = centred - first
-    return [part.astype(np.int8) for part in ((first, rest) if rest.any() else (first,))]
+    rest = centred_weight(constants)
+    found: list[Int8] = []
+    while rest.any() or not found:
+        part = np.clip(rest, -128, 127).astype(np.int8)
+        found.append(part)
+        rest = rest - part
+    return found
 
 
 def mode_parameters(geometry: Geometry, constants: Mapping[str, Array]) -> Int32:
@@ -48,9 +53,9 @@ def channel_parameters(
     """int32 [padded channels * 4]: folded bias and parameters; the last channels are zero.
 
     The bias takes in - x_zero_point * sum(w), with the zero point as the kernel's dot product
-    sees activations (shifted by 128 in the mixed form).
+    sees activations (shifted by 128 in the unsigned forms).
     """
-    shift = MIXED_SHIFT if choice.dot is Dot.MIXED else 0
+    shift = UNSIGNED_SHIFT if choice.dot in UNSIGNED_DOTS else 0
     weight_sums = centred_weight(constants).sum(axis=(1, 2, 3), dtype=np.int64)
     bias = -(geometry.x.stored_zero_point + shift) * weight_sums
     if "bias" in constants:

@@ -1,0 +1,28 @@
+"""What may follow requantisation in a convolution's kernel: the twin of include/epilogue.glsl."""
+
+from __future__ import annotations
+
+from vkbackend.ops.base import Ref, output_ref, weights_ref
+
+# Values of the constant EPILOGUE; without it nothing follows.
+SUM_FIRST = 1
+SUM_SECOND = 2
+TABLE = 3
+
+# Push constants of kernels without a sum.
+NO_SUM: dict[str, int | float] = {
+    "sum_first_offset": 0,
+    "sum_second_offset": 0,
+    "sum_output_offset": 0,
+    "sum_low": 0,
+    "sum_high": 0,
+    "sum_first_scale": 0.0,
+    "sum_second_scale": 0.0,
+    "sum_constant": 0.0,
+}
+
+
+def output_bindings() -> dict[str, Ref]:
+    """What every kernel that stores outputs binds; without an epilogue its buffer is not read."""
+    channels = weights_ref("channels")
+    return {"Output": output_ref(), "Channels": channels, "Epilogue": channels}

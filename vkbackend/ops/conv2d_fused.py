@@ -1,0 +1,157 @@
+"""conv2d_fused: a convolution and the element-wise node behind it, in one kernel.
+
+Made by rewrite.py when a graph is resolved, never by a frontend. The bits are those of the two
+nodes: the kernel requantises as the convolution does and goes on from that int8 value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from vkbackend.gpu import GpuInfo
+from vkbackend.graph import Array, BoundNode, TensorType
+from vkbackend.layouts import size_bytes
+from vkbackend.ops.base import (
+    Candidate,
+    Constant,
+    Dispatch,
+    Operator,
+    Options,
+    Ref,
+    input_ref,
+    output_ref,
+    weights_ref,
+)
+from vkbackend.ops.binary import Binary
+from vkbackend.ops.conv2d import Conv2d
+from vkbackend.ops.conv2d.epilogue import SUM_FIRST, SUM_SECOND, TABLE
+from vkbackend.ops.lookup import Lookup
+
+Operand = TypeVar("Operand")
+
+
+@dataclass(frozen=True)
+class Conv2dFused(Operator):
+    """y = follower(conv(x), other) for a sum with an affine form, or follower(conv(x)) for a table.
+
+    `position` is the follower's input that the convolution makes; `other` is the second input, of
+    y's shape. Constants: the convolution's, and the follower's table.
+    """
+
+    kind: ClassVar[str] = "conv2d_fused"
+    constant_roles: ClassVar[tuple[str, ...]] = (*Conv2d.constant_roles, "table")
+    holds: ClassVar[tuple[str, ...]] = (Conv2d.kind,)
+
+    conv: Conv2d
+    follower: Binary | Lookup
+    position: int = 0
+
+    @property
+    def title(self) -> str:
+        """What is fused."""
+        return f"{self.conv.title}+{self.follower.function}"
+
+    def infer(
+        self, inputs: Sequence[TensorType], constants: Mapping[str, Array]
+    ) -> Sequence[TensorType]:
+        """The follower's type."""
+        made = self.conv.infer(inputs[:1], _without_table(constants))
+        return self.follower.infer(self._operands(made[0], inputs[1:]), constants)
+
+    def _operands(self, made: Operand, others: Sequence[Operand]) -> list[Operand]:
+        """The follower's inputs in their order."""
+        operands = list(others)
+        operands.insert(self.position, made)
+        return operands
+
+    def _convolution(self, node: BoundNode) -> BoundNode:
+        """The convolution alone."""
+        constants = _without_table(node.constants)
+        return dataclasses.replace(
+            node,
+            op=self.conv,
+            inputs=node.inputs[:1],
+            input_names=node.input_names[:1],
+            outputs=tuple(self.conv.infer(node.inputs[:1], constants)),
+            constants=constants,
+        )
+
+    def _follower(self, node: BoundNode, made: TensorType) -> BoundNode:
+        """The follower alone."""
+        names = self._operands(node.input_names[0], node.input_names[1:])
+        return dataclasses.replace(
+            node,
+            op=self.follower,
+            inputs=tuple(self._operands(made, node.inputs[1:])),
+            input_names=tuple(names),
+            constants={"table": node.constants["table"]},
+        )
+
+    def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
+        """One after the other."""
+        convolution = self._convolution(node)
+        (made,) = self.conv.reference(convolution, inputs[:1])
+        follower = self._follower(node, convolution.outputs[0])
+        return self.follower.reference(follower, self._operands(made, inputs[1:]))
+
+    def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
+        """The convolution's; the other tensor is read in the layout of the output."""
+        options = self.conv.candidates(self._convolution(node), gpu)
+        return Options(tuple(_with_other(c, node) for c in options.eligible), options.rejected)
+
+    def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
+        """The convolution's, and the table where that is what follows."""
+        packed = dict(self.conv.pack_weights(self._convolution(node), choice))
+        if isinstance(self.follower, Lookup):
+            packed |= self.follower.pack_weights(node, choice)
+        return packed
+
+    def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
+        """The convolution's dispatches; those that store outputs get the epilogue."""
+        convolution = self._convolution(node)
+        return [
+            self._with_epilogue(dispatch, node, convolution.outputs[0])
+            if output_ref() in dispatch.bindings.values()
+            else dispatch
+            for dispatch in self.conv.lower(convolution, choice)
+        ]
+
+    def _with_epilogue(self, dispatch: Dispatch, node: BoundNode, made: TensorType) -> Dispatch:
+        code, source, push = TABLE, weights_ref("table"), dict(dispatch.push)
+        if isinstance(self.follower, Binary):
+            code, source = (SUM_SECOND if self.position else SUM_FIRST), input_ref(1)
+            push |= _sum_push(self.follower, self._follower(node, made))
+        bindings: dict[str, Ref] = {**dispatch.bindings, "Epilogue": source}
+        constants: dict[str, Constant] = {**dispatch.constants, "EPILOGUE": code}
+        return dataclasses.replace(dispatch, bindings=bindings, push=push, constants=constants)
+
+
+def _without_table(constants: Mapping[str, Array]) -> dict[str, Array]:
+    return {role: array for role, array in constants.items() if role != "table"}
+
+
+def _with_other(candidate: Candidate, node: BoundNode) -> Candidate:
+    layout = candidate.output_layout
+    others = [size_bytes(layout, tensor.shape) for tensor in node.inputs[1:]]
+    work = dataclasses.replace(candidate.work, bytes_read=candidate.work.bytes_read + sum(others))
+    layouts = (*candidate.input_layouts, *(layout for _ in others))
+    return dataclasses.replace(candidate, input_layouts=layouts, work=work)
+
+
+def _sum_push(op: Binary, node: BoundNode) -> dict[str, int | float]:
+    """Push constants of epilogue.glsl."""
+    assert op.affine is not None
+    first, second = (tensor.quantized for tensor in node.inputs)
+    low, high = op.output.range
+    factors = ("sum_first_scale", "sum_second_scale", "sum_constant")
+    return {
+        "sum_first_offset": first.storage_offset,
+        "sum_second_offset": second.storage_offset,
+        "sum_output_offset": op.output.storage_offset,
+        "sum_low": low,
+        "sum_high": high,
+        **dict(zip(factors, op.affine, strict=True)),
+    }
