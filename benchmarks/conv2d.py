@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import plot, report
 from benchmarks.layers import LAYERS, NETWORKS, PEERS, QUICK, Layer
-from benchmarks.timing import Workbench, WrongResultError, sample_in_turn
+from benchmarks.timing import CLOCKS, Workbench, WrongResultError, sample_in_turn
 from benchmarks.ways import Filters, choose, parse_layouts, parse_tiles
 from vkbackend.commands.text import progress
 from vkbackend.costs import Costs
@@ -53,7 +53,7 @@ def _run(device: Device, options: argparse.Namespace) -> None:
     print(f"{device.info.name} ({device.info.driver_info}), {samples} samples of each way")
     results = []
     for layer in progress(layers, "timing"):
-        result = measure(device, layer, _filters(options), samples, options.batch)
+        result = measure(device, layer, options, samples)
         if result is not None:
             results.append(result)
             print(f"\n{report.layer_table(result, options.verbose)}", flush=True)
@@ -66,17 +66,17 @@ def _run(device: Device, options: argparse.Namespace) -> None:
 
 
 def measure(
-    device: Device, layer: Layer, filters: Filters, samples: int, batch: int
+    device: Device, layer: Layer, options: argparse.Namespace, samples: int
 ) -> report.LayerResult | None:
     """All ways of one layer, compared and timed; None where the filters leave none."""
-    case = layer.case(batch)
+    case = layer.case(options.batch)
     (node,) = case.graph().bound_nodes()
     costs = Costs(device.info)
-    candidates = choose(node, costs, filters)
+    candidates = choose(node, costs, _filters(options))
     if not candidates:
         return None
     assert isinstance(node.op, Conv2d)
-    with Workbench(device, node, case.arrays()[0]) as bench:
+    with Workbench(device, node, case.arrays()[0], options.clock) as bench:
         variants = [bench.add(candidate) for candidate in candidates]
         sample_in_turn(variants, samples)
     prices = costs.prices_us(node, candidates)
@@ -104,10 +104,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--algorithms", type=_names(ALGORITHMS), metavar="NAME,...", help=", ".join(ALGORITHMS))
     add("--layouts", default="all", metavar="all|best|IN:OUT,...", help="default: all")
     add("--dots", type=_names([dot.value for dot in Dot]), metavar="NAME,...",
-        help="plain, signed, mixed (default: the form that the device prefers)")  # fmt: skip
+        help="plain, signed, mixed, lanes, float (default: the cost table's)")  # fmt: skip
     add("--tiles", default="best", metavar="all|best|8x2,...",
         help="pixels x words of four output channels (default: the cost table's)")  # fmt: skip
     add("--samples", type=int, default=MINIMUM_SAMPLES, help="of each way (default: 30)")
+    add("--clock", choices=CLOCKS, default="gpu",
+        help="time to compare: the GPU's (default), submit to wait, the processor's")  # fmt: skip
     add("--batch", type=int, default=1, help="images at a time (default: 1)")
     add("--verbose", action="store_true", help="print every way, not each algorithm's best")
     add("--json", type=Path, metavar="FILE", help="write everything, every sample too")
@@ -164,6 +166,7 @@ def _settings(options: argparse.Namespace, samples: int) -> dict[str, Any]:
     return {
         "samples": samples,
         "batch": options.batch,
+        "clock": options.clock,
         "algorithms": options.algorithms or "all",
         "layouts": options.layouts,
         "dots": options.dots or "preferred",

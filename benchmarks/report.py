@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ def way(candidate: Candidate) -> str:
 
 def layer_table(result: LayerResult, verbose: bool) -> str:
     """The best way of each algorithm, or every way."""
-    rows = [("", "us", "half lie in", "submit to wait", "GMAC/s", "x best")]
+    clock = result.best.times.clock
+    rows = [("", f"{clock} us", "half lie in", "gpu", "wait", "cpu", "GMAC/s", "x")]
     algorithms = {v.candidate.algorithm for v in result.variants}
     for variant in result.variants:
         algorithm = variant.candidate.algorithm
@@ -66,24 +68,25 @@ def layer_table(result: LayerResult, verbose: bool) -> str:
             continue
         algorithms.discard(algorithm)
         low, high = variant.times.quartiles_us
-        wait_us = sorted(variant.times.wait_us)[len(variant.times.wait_us) // 2]
         rows.append(
             (
                 way(variant.candidate) + (" (auto)" if variant is result.auto else ""),
                 f"{variant.times.median_us:.1f}",
                 f"{low:.1f} to {high:.1f}",
-                f"{wait_us:.1f}",
+                _median(variant.times.gpu_us),
+                _median(variant.times.wait_us),
+                _median(variant.times.cpu_us),
                 f"{result.gmacs_per_s(variant):.2f}",
                 f"{variant.times.median_us / result.best.times.median_us:.2f}",
             )
         )
     title = f"{result.layer.name} ({result.layer.network}, {result.macs / 1e6:.1f} million MACs)"
-    return f"{title}\n{table(rows, '<>>>>>', '  ')}"
+    return f"{title}\n{table(rows, '<>>>>>>>', '  ')}"
 
 
 def summary_table(results: Sequence[LayerResult]) -> str:
     """One line per layer."""
-    rows = [("layer", "direct us", "im2col us", "ratio", "best", "us", "GMAC/s", "auto x best")]
+    rows = [("layer", "direct us", "im2col us", "ratio", "best", "us", "GMAC/s", "auto x")]
     for result in results:
         ratio = result.direct_over_im2col
         rows.append(
@@ -99,6 +102,10 @@ def summary_table(results: Sequence[LayerResult]) -> str:
             )
         )
     return table(rows, "<>>><>>>")
+
+
+def _median(samples_us: Sequence[float]) -> str:
+    return f"{statistics.median(samples_us):.1f}" if samples_us else "-"
 
 
 def _median_of(variant: Variant | None) -> str:
@@ -149,4 +156,5 @@ def _variant_facts(result: LayerResult, variant: Variant) -> dict[str, Any]:
         "over_best": times.median_us / result.best.times.median_us,
         "gpu_us": times.gpu_us,
         "submit_to_wait_us": times.wait_us,
+        "cpu_us": times.cpu_us,
     }

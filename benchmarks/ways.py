@@ -51,16 +51,15 @@ def parse_tiles(text: str) -> list[Tile]:
 
 def choose(node: BoundNode, costs: Costs, filters: Filters) -> list[Candidate]:
     """The candidates to compare, in the order in which the operator lists them."""
-    dots = filters.dots or (costs.gpu.dot, Dot.PLAIN)
     kept = [
         candidate
         for candidate in node.op.candidates(node, costs.gpu).eligible
         if filters.algorithms is None or candidate.algorithm in filters.algorithms
         if filters.layouts is None or _layouts(candidate) in filters.layouts
         if filters.tiles is None or candidate.tile in filters.tiles
-        if candidate.dot in dots
+        if filters.dots is None or candidate.dot in filters.dots
     ]
-    if not filters.dots:  # depthwise has the plain form only; elsewhere the preferred one does
+    if not filters.dots:
         kept = _cheapest(node, costs, kept, lambda c: (c.algorithm, _layouts(c), c.tile))
     if filters.best_tiles:
         kept = _cheapest(node, costs, kept, lambda c: (c.algorithm, c.dot, _layouts(c)))

@@ -37,7 +37,7 @@ def test_quick_writes_numbers_and_a_picture(
     assert algorithms == [
         {"direct", "im2col"},
         {"direct", "im2col", "pointwise"},
-        {"direct", "im2col", "depthwise"},
+        {"direct", "im2col", "depthwise", "depthwise_rows"},
     ]
     for layer in facts["layers"]:
         layouts = {(v["input_layout"], v["output_layout"]) for v in layer["variants"]}
