@@ -1,7 +1,7 @@
 # `make` lists the targets. PYTHON=python3.12 names the Python that .venv is made from.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint shaders bench vendor-drivers test-vendors clean
+.PHONY: help setup demo test lint shaders bench modern-lavapipe vendor-drivers test-vendors clean
 
 VENV := .venv/bin
 
@@ -27,6 +27,9 @@ shaders: setup ## compile the shaders that changed
 
 bench: setup ## time the convolutions on this machine's GPU
 	@$(VENV)/python benchmarks/conv2d.py $(ARGUMENTS)
+
+modern-lavapipe: setup ## get Mesa's newest lavapipe: `make test` then runs cooperative matrices
+	@scripts/vendor_drivers.sh lavapipe
 
 vendor-drivers: setup ## get Mesa's Adreno, Mali and Radeon drivers, to compile for them without one
 	@scripts/vendor_drivers.sh

@@ -3,6 +3,7 @@
 # part, into .tools/vendor/; `make vendor-drivers` calls it after `make setup`. Adreno's, Radeon's
 # and a new lavapipe are x86_64 programs; Mali's are arm64 and run under QEMU. Debian's packages are
 # unpacked and run by their own dynamic loader and Python: nothing is installed on the system.
+# With the argument `lavapipe` only the x86_64 ones, for `make modern-lavapipe`.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 vendor=$tools/vendor
@@ -78,6 +79,7 @@ compile_modules() {
     local libraries=$vendor/x86_64/usr/lib/x86_64-linux-gnu root
     say "compiling the drivers' Python modules ..."
     for root in x86_64 aarch64; do
+        [ -d "$vendor/$root" ] || continue
         PYTHONHOME=$vendor/x86_64/usr quietly "$libraries/ld-linux-x86-64.so.2" \
             --library-path "$libraries:$libraries/blas:$libraries/lapack" \
             "$vendor"/x86_64/usr/bin/python3.?? -m compileall -q -x '/tests?/' \
@@ -92,16 +94,22 @@ fetch_drivers() {
     is_fresh=""
     mkdir -p "$vendor"
     unpack_root x86_64 amd64
-    unpack_root aarch64 arm64
-    unpack_qemu
+    if [ "$1" = all ]; then
+        unpack_root aarch64 arm64
+        unpack_qemu
+    else
+        tried=(lavapipe:26)
+    fi
     link_modules
-    [ -z "$is_fresh" ] && [ -e "$vendor/tried" ] && return
+    [ -z "$is_fresh" ] && [ -e "$vendor/tried-$1" ] && return
     compile_modules
     say "trying ${tried[*]} ..."
     quietly .venv/bin/python -m vkbackend.vendor "${tried[@]}"
-    cp "$log" "$vendor/tried"
+    cp "$log" "$vendor/tried-$1"
 }
 
 prepare
-fetch_drivers
-say "the drivers are there: .venv/bin/vkbackend inspect NETWORK --driver turnip:750"
+fetch_drivers "${1:-all}"
+if [ "${1:-all}" = all ]; then
+    say "the drivers are there: .venv/bin/vkbackend inspect NETWORK --driver turnip:750"
+fi

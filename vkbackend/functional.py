@@ -55,8 +55,8 @@ def conv2d(
     `y_dtype` is given.
 
     `algorithm` is direct, im2col, pointwise, depthwise or depthwise_rows, also with a dot product
-    and a tile ("im2col/signed@4x2"); `layout` is 4C, 4C1W or 4W4C, or (input, output). What is not given is
-    chosen for the device. InputError, GraphError and ResolveError say what does not fit.
+    and a tile ("im2col/signed@4x2"); `layout` is 4C, 4C1W or 4W4C, or (input, output). What is not
+    given is chosen for the device. InputError, GraphError and ResolveError say what does not fit.
     """
     _verify(x, w, bias)
     operator = Conv2d(

@@ -123,16 +123,16 @@ class Compiler:
         if name not in names():
             raise DeviceError(f"no driver {name!r}; there are {', '.join(names())}")
         self._kind, driver = kind, DRIVERS[kind]
-        environment = _environment(driver)
+        variables = environment(driver)
         if driver.variable:
-            environment[driver.variable] = (driver.gpus or {})[gpu]
+            variables[driver.variable] = (driver.gpus or {})[gpu]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
-            [*_python(driver), "-m", "vkbackend.vendor_worker"],
+            [*command(driver), "-m", "vkbackend.vendor_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
-            env=environment,
+            env=variables,
             text=True,
         )
         try:
@@ -214,7 +214,7 @@ def _libraries(driver: Driver) -> Path:
     return _root(driver) / f"usr/lib/{driver.machine}-linux-gnu"
 
 
-def _environment(driver: Driver) -> dict[str, str]:
+def environment(driver: Driver) -> dict[str, str]:
     """Nothing of this process's but its home: its loader and Python settings are for others."""
     root = _root(driver)
     return {
@@ -228,7 +228,7 @@ def _environment(driver: Driver) -> dict[str, str]:
     }
 
 
-def _python(driver: Driver) -> list[str]:
+def command(driver: Driver) -> list[str]:
     """The command that runs the root's Python with the driver's shim."""
     root, libraries = _root(driver), _libraries(driver)
     path = ":".join(str(libraries / part) for part in ("", "blas", "lapack"))

@@ -1,0 +1,56 @@
+"""Runs every candidate with cooperative matrices of many cases: the inner half of a test.
+
+Started by the Python of the newest lavapipe's root, which has NumPy and the binding and no more.
+Prints one JSON line per case: its name, how many candidates ran, and those that were wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+
+from tests.cases import conv2d, conv2d_fused, linear
+from vkbackend.device import Device
+from vkbackend.engine import Engine
+from vkbackend.policy import rule_for
+from vkbackend.resolve import resolve
+from vkbackend.weights import WeightStore
+
+LONG_K = conv2d.conv("long_k", (1, 80, 6, 6), 48, (3, 3), padding=(1, 1, 1, 1))
+ALIGNED = conv2d.conv("aligned", (2, 64, 9, 9), 96, (3, 3), padding=(1, 1, 1, 1), stride=(2, 2))
+GROUPS = conv2d.conv("groups_of_16", (1, 64, 9, 9), 64, (3, 3), groups=4)
+CASES = [*conv2d.CASES, *conv2d_fused.CASES, *linear.CASES, LONG_K, ALIGNED, GROUPS]
+ALL_TILES = ("square", "deep", "square_sum0", "aligned")  # the others take two: compiling is slow
+
+
+def main(names: list[str]) -> None:
+    """Runs the named cases, or all."""
+    with Device.open() as device:
+        for case in CASES:
+            if names and case.name not in names:
+                continue
+            graph, arrays = case.graph(), case.arrays()
+            (node,) = graph.bound_nodes()
+            (expected,) = node.op.reference(node, arrays)
+            candidates = [
+                candidate
+                for candidate in node.op.candidates(node, device.info).eligible
+                if candidate.algorithm.startswith("coopmat")
+            ]
+            tried = candidates if case.name in ALL_TILES else candidates[-2:]
+            wrong = []
+            for candidate in tried:
+                plan = resolve(graph, device.info, force=rule_for("node", candidate))
+                engine = Engine(plan, device, WeightStore(device))
+                (result,) = engine.run(arrays)
+                engine.close()
+                if not np.array_equal(result, expected):
+                    wrong.append(f"{candidate.label} {candidate.tile}")
+            answer = {"case": case.name, "tried": len(tried), "wrong": wrong}
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
