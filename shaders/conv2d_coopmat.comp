@@ -49,6 +49,8 @@ const int PASSES_M = TILE_M / ROWS_PER_PASS;
 const int PASSES_N = TILE_N / ROWS_PER_PASS;
 const int SUBGROUP_N = MATRICES_N * N_SIZE;
 const int SUBGROUP_WORDS = SUBGROUP_N / 4;
+// While the products are made, where that leaves registers for them.
+const bool LOADS_EARLY = MATRICES_M * MATRICES_N < 16;
 const int ROWS_PER_ROUND = SUBGROUP_SIZE / SUBGROUP_WORDS;  // of sums that a subgroup stores
 const int ROUNDS = (M_SIZE + ROWS_PER_ROUND - 1) / ROWS_PER_ROUND;
 const int FIRST_WEIGHT = TILE_M * ROW_PAIRS;
@@ -190,6 +192,12 @@ void place() {
     }
 }
 
+ivec4 parameters[4];  // of the four channels whose outputs this invocation stores
+
+void load_parameters(int word) {
+    [[unroll]] for (int j = 0; j < 4; j++) parameters[j] = channels[4 * word + j];
+}
+
 // Words of the second tensor that this invocation adds: loaded together, before they are needed.
 int others[MATRICES_M * ROUNDS];
 
@@ -203,7 +211,7 @@ void load_others(int first_row, int word) {
 }
 
 // Stores four channels of one pixel, or their sums where parts of K are still to be added up.
-void store(int pixel, int word, ivec4 parameters[4], ivec4 sums, int other) {
+void store(int pixel, int word, ivec4 sums, int other) {
     int out_words = (out_channels + 3) / 4;
     if (pixel >= pixel_count || word >= out_words) return;
     if (SPLITS_K > 1) {
@@ -240,11 +248,9 @@ void main() {
     int subgroup_m = subgroup / SUBGROUPS_N * MATRICES_M * M_SIZE;
     int subgroup_n = subgroup % SUBGROUPS_N * SUBGROUP_N;
 
-    // What the end needs of each channel is on its way while the products are made.
     int lane_word = lane % SUBGROUP_WORDS;
     int word = (tile_n * TILE_N + subgroup_n) / 4 + lane_word;
-    ivec4 parameters[4];
-    [[unroll]] for (int j = 0; j < 4; j++) parameters[j] = channels[4 * word + j];
+    if (LOADS_EARLY) load_parameters(word);
 
     int chunks = (k_vectors() + CHUNK_VECTORS - 1) / CHUNK_VECTORS;
     int first_chunk = chunks * int(gl_WorkGroupID.z) / SPLITS_K;
@@ -278,6 +284,7 @@ void main() {
     }
 
     barrier();
+    if (!LOADS_EARLY) load_parameters(word);
     int block = subgroup * M_SIZE * SUM_ROW_PAIRS;
     int first_row = tile_m * TILE_M + subgroup_m + lane / SUBGROUP_WORDS;
     if (SPLITS_K == 1) load_others(first_row, word);
@@ -292,8 +299,9 @@ void main() {
             int row = round * ROWS_PER_ROUND + lane / SUBGROUP_WORDS;
             int pair = block + row * SUM_ROW_PAIRS + 2 * lane_word;
             if (row < M_SIZE) {
-                store(first_row + i * M_SIZE + round * ROWS_PER_ROUND, word, parameters,
-                      ivec4(tiles[pair], tiles[pair + 1]), others[i * ROUNDS + round]);
+                ivec4 found = ivec4(tiles[pair], tiles[pair + 1]);
+                store(first_row + i * M_SIZE + round * ROWS_PER_ROUND, word, found,
+                      others[i * ROUNDS + round]);
             }
         }
     }

@@ -32,17 +32,16 @@ void add_products(int tile) {
     int stride = FROM_SCRATCH ? pixel_count : word_stride(INPUT_LAYOUT, input_dims());
     int tap_stride = input_words_per_pixel() * stride;
     int taps = kernel_height * kernel_width;
-    int words = block_words;
-    int weight = tile * WEIGHT_PARTS * taps * words * TILE_WORDS;
+    int words = block_words * TILE_WORDS;  // of weights, per tap
+    int weight = tile * WEIGHT_PARTS * taps * words;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap = 0; tap < taps; tap++) {
             int offset = tap * tap_stride;
-            for (int i = 0; i < words; i++) {
+            for (int end = weight + words; weight < end; weight += TILE_WORDS) {
                 [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
                     activations[p] = prepare_activation(input_words[addresses[p] + offset]);
                 }
                 accumulate(weight);
-                weight += TILE_WORDS;
                 offset += stride;
             }
         }

@@ -46,19 +46,28 @@ bool same_lanes() {
         && layout_inner_block(INPUT_LAYOUT) == 4 && layout_inner_block(OUTPUT_LAYOUT) == 4;
 }
 
+// Where a lane of a target word lies; the lanes of a packed word follow each other.
+ivec4 lane_position(ivec4 first, ivec4 to_dims, int word, const int lane) {
+    if (layout_inner_block(OUTPUT_LAYOUT) != 4) {
+        return layout_position(OUTPUT_LAYOUT, to_dims, 4 * word + lane);
+    }
+    first[layout_inner(OUTPUT_LAYOUT)] += lane;
+    return first;
+}
+
 void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (word >= word_count) return;
     ivec4 to_dims = ivec4(to_n, to_c, to_h, to_w);
+    ivec4 first = layout_position(OUTPUT_LAYOUT, to_dims, 4 * word);
     int result = 0;
     if (same_lanes()) {
-        ivec4 at = layout_position(OUTPUT_LAYOUT, to_dims, 4 * word);
-        if (all(lessThan(at, to_dims))) {
-            result = input_words[layout_address(INPUT_LAYOUT, to_dims, at) / 4];
+        if (all(lessThan(first, to_dims))) {
+            result = input_words[layout_address(INPUT_LAYOUT, to_dims, first) / 4];
         }
     } else {
         [[unroll]] for (int lane = 0; lane < 4; lane++) {
-            ivec4 at = layout_position(OUTPUT_LAYOUT, to_dims, 4 * word + lane);
+            ivec4 at = lane_position(first, to_dims, word, lane);
             if (all(lessThan(at, to_dims))) result |= read_byte(at) << (8 * lane);
         }
     }

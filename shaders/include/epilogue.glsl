@@ -13,14 +13,21 @@ const int TABLE = 3;
 // Of the second tensor, or of the table; never read without an epilogue.
 layout(set = 0, binding = 4) restrict readonly buffer Epilogue { int epilogue_words[]; };
 
+// Small whole numbers to float32 and back without instructions that convert, which GPUs have few
+// of: added to a float that leaves no bits for a fraction. It rounds as requantize_float does.
+const int WHOLE_BITS = 0x4B400000;  // of 1.5 * 2^23
+
+vec4 small_float(ivec4 values) { return intBitsToFloat(values + WHOLE_BITS) - 12582912.0; }
+
 ivec4 affine_sum(ivec4 first, ivec4 second) {
-    vec4 a = vec4(first - sum_first_offset);
-    vec4 b = vec4(second - sum_second_offset);
+    vec4 a = small_float(first - sum_first_offset);
+    vec4 b = small_float(second - sum_second_offset);
     precise vec4 from_a = a * sum_first_scale;
     precise vec4 from_b = b * sum_second_scale;
     precise vec4 shifted = from_b + sum_constant;
     precise vec4 total = from_a + shifted;
-    return ivec4(clamp(roundEven(total), float(sum_low), float(sum_high))) + sum_output_offset;
+    precise vec4 rounded = clamp(total, float(sum_low), float(sum_high)) + 12582912.0;
+    return floatBitsToInt(rounded) - WHOLE_BITS + sum_output_offset;
 }
 
 int look_up(int value) {

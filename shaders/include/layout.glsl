@@ -39,9 +39,9 @@ ivec4 layout_position(const int code, const ivec4 dims, const int address) {
     [[unroll]] for (int position = 0; position < 4; position++) {
         int axis = (code >> (2 * position)) & 3;
         int blocks = layout_blocks(code, dims, axis);
-        at[axis] = position == 3 ? block : block % blocks;
-        at[axis] *= layout_block_of(code, axis);
-        block /= blocks;
+        int outside = position == 3 ? 0 : block / blocks;
+        at[axis] = (block - outside * blocks) * layout_block_of(code, axis);
+        block = outside;
     }
     at[layout_inner(code)] += address % layout_inner_block(code);
     at[layout_outer(code)] += address / layout_inner_block(code) % layout_outer_block(code);
