@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import resource
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,28 @@ def test_calls_from_threads_and_futures_do_not_mix(device: Device) -> None:
         for future, wanted in zip(futures, expected, strict=True):
             assert_equal(future.result(30), wanted)
     assert not problems
+
+
+def test_map_keeps_the_order_and_takes_few_inputs_ahead(device: Device) -> None:
+    graph = residual(depth=1)
+    inputs = [inputs_of(graph, seed) for seed in range(7)]
+    taken = 0
+
+    def batches() -> Iterator[list[Array]]:
+        nonlocal taken
+        for arrays in inputs:
+            taken += 1
+            yield arrays
+
+    with load(graph, device=device) as model:
+        results = model.map(batches())
+        assert_equal(next(results), expected_of(graph, inputs[0]))
+        assert taken <= 3
+        for result, arrays in zip(results, inputs[1:], strict=True):
+            assert_equal(result, expected_of(graph, arrays))
+        broken = model.map([inputs[0], [np.zeros(3, np.float32)]])
+        with pytest.raises(InputError):
+            list(broken)
 
 
 def test_a_thousand_calls_take_no_memory(device: Device) -> None:
