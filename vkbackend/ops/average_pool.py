@@ -11,23 +11,17 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.layouts import dims_of
 from vkbackend.ops.base import (
-    LOCAL_SIZE,
     Candidate,
     Dispatch,
-    Grid,
     Operator,
     Options,
-    Rejected,
-    Work,
-    ceil_div,
-    grid_problem,
     input_ref,
     output_ref,
-    range_problem,
 )
 from vkbackend.ops.conv2d.geometry import Pair, image_of, output_size
+from vkbackend.ops.packed import grid_of_outputs, layout_constants, packed_options, window_push
 
 RULES = ("integer",)
 
@@ -98,50 +92,21 @@ class AveragePool(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Any channel-packed layouts."""
-        read_shape, shape = node.inputs[0].shape, node.outputs[0].shape
-        grid, taps = self._grid(node), self.kernel[0] * self.kernel[1]
-        found, problems = [], []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
-                read, written = size_bytes(source, read_shape), size_bytes(target, shape)
-                problem = range_problem(max(read, written), "the tensor", gpu)
-                problem = problem or grid_problem(grid, gpu)
-                if problem:
-                    problems.append(Rejected("window", problem))
-                    continue
-                work = Work(0, read * taps, written, LOCAL_SIZE * grid[0] * grid[1])
-                found.append(Candidate("window", (source,), target, work))
-        return Options(tuple(found), () if found else tuple(problems[:1]))
-
-    def _grid(self, node: BoundNode) -> Grid:
-        batch, channels, rows, columns = dims_of(node.outputs[0].shape)
-        return ceil_div(batch * rows * columns, LOCAL_SIZE), ceil_div(channels, 4), 1
+        taps, grid = self.kernel[0] * self.kernel[1], grid_of_outputs(node)
+        return packed_options("window", node, gpu, lambda read, _: read * taps, grid=grid)
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per output word."""
-        batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
-        _, _, out_height, out_width = dims_of(node.outputs[0].shape)
         low, high = self.clamp or self.output.range
         push = {
-            "batch": batch,
-            "channels": channels,
-            "in_height": in_height,
-            "in_width": in_width,
-            "out_height": out_height,
-            "out_width": out_width,
-            "kernel_height": self.kernel[0],
-            "kernel_width": self.kernel[1],
-            "stride_height": self.stride[0],
-            "stride_width": self.stride[1],
-            "padding_top": self.padding[0],
-            "padding_left": self.padding[1],
+            **window_push(node, self.kernel, self.stride, self.padding),
             "storage_offset": self.output.storage_offset,
             "clamp_low": low,
             "clamp_high": high,
         }
-        constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-        }
         bindings = {"Input": input_ref(), "Output": output_ref()}
-        return [Dispatch("average_pool", bindings, self._grid(node), push, constants)]
+        return [
+            Dispatch(
+                "average_pool", bindings, grid_of_outputs(node), push, layout_constants(choice)
+            )
+        ]

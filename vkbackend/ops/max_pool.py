@@ -11,20 +11,18 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.layouts import dims_of, size_bytes
 from vkbackend.ops.base import (
     Candidate,
     Dispatch,
     Operator,
     Options,
-    Rejected,
-    Work,
     input_ref,
     linear_grid,
     output_ref,
-    range_problem,
 )
 from vkbackend.ops.conv2d.geometry import Pair, image_of, output_size
+from vkbackend.ops.packed import layout_constants, packed_options, window_push
 
 
 @dataclass(frozen=True)
@@ -77,44 +75,16 @@ class MaxPool(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Any channel-packed layouts."""
-        read_shape, shape = node.inputs[0].shape, node.outputs[0].shape
-        found, rejected = [], []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
-                read, written = size_bytes(source, read_shape), size_bytes(target, shape)
-                problem = range_problem(max(read, written), "the tensor", gpu)
-                if problem:
-                    rejected.append(Rejected("window", problem))
-                    continue
-                taps = self.kernel[0] * self.kernel[1]
-                work = Work(0, read * taps, written, invocations=written // 4)
-                found.append(Candidate("window", (source,), target, work))
-        return Options(tuple(found), tuple(rejected[:1]) if not found else ())
+        taps = self.kernel[0] * self.kernel[1]
+        return packed_options("window", node, gpu, lambda read, _: read * taps)
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per output word."""
-        batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
-        _, _, out_height, out_width = dims_of(node.outputs[0].shape)
         words = size_bytes(choice.output_layout, node.outputs[0].shape) // 4
         push = {
-            "batch": batch,
-            "channels": channels,
-            "in_height": in_height,
-            "in_width": in_width,
-            "out_height": out_height,
-            "out_width": out_width,
-            "kernel_height": self.kernel[0],
-            "kernel_width": self.kernel[1],
-            "stride_height": self.stride[0],
-            "stride_width": self.stride[1],
-            "padding_top": self.padding[0],
-            "padding_left": self.padding[1],
+            **window_push(node, self.kernel, self.stride, self.padding),
             "dilation_height": self.dilation[0],
             "dilation_width": self.dilation[1],
         }
-        constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-        }
         bindings = {"Input": input_ref(), "Output": output_ref()}
-        return [Dispatch("max_pool", bindings, linear_grid(words), push, constants)]
+        return [Dispatch("max_pool", bindings, linear_grid(words), push, layout_constants(choice))]

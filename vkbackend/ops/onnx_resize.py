@@ -11,21 +11,19 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.layouts import size_bytes
 from vkbackend.ops.base import (
     Candidate,
     Dispatch,
     Operator,
     Options,
-    Rejected,
-    Work,
     input_ref,
     linear_grid,
     output_ref,
-    range_problem,
     weights_ref,
 )
 from vkbackend.ops.conv2d.geometry import Pair, image_of
+from vkbackend.ops.packed import layout_constants, packed_options, sizes_push
 from vkbackend.ops.resize import ONE, Resize
 from vkbackend.quant import affine, onnxruntime_resize
 from vkbackend.quant.onnxruntime_resize import COORDINATES, NEAREST
@@ -134,18 +132,7 @@ class OnnxResize(Operator):
         if self.rounding is not None:
             op, bound = self._nearest(node)
             return op.candidates(bound, gpu)
-        found, problems = [], []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
-                read = size_bytes(source, node.inputs[0].shape)
-                written = size_bytes(target, node.outputs[0].shape)
-                problem = range_problem(max(read, written), "the tensor", gpu)
-                if problem:
-                    problems.append(Rejected("bilinear", problem))
-                    continue
-                work = Work(0, 4 * written, written, invocations=written // 4)
-                found.append(Candidate("bilinear", (source,), target, work))
-        return Options(tuple(found), () if found else tuple(problems[:1]))
+        return packed_options("bilinear", node, gpu, lambda _, written: 4 * written)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Rows, columns, and for linear mode the thresholds of the output."""
@@ -168,27 +155,18 @@ class OnnxResize(Operator):
         if self.rounding is not None:
             op, bound = self._nearest(node)
             return op.lower(bound, choice)
-        batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
-        _, _, out_height, out_width = dims_of(node.outputs[0].shape)
         words = size_bytes(choice.output_layout, node.outputs[0].shape) // 4
         push: dict[str, int | float] = {
-            "batch": batch,
-            "channels": channels,
-            "in_height": in_height,
-            "in_width": in_width,
-            "out_height": out_height,
-            "out_width": out_width,
+            **sizes_push(node),
             "input_zero_point": self._read_as(node).stored_zero_point,
             "input_scale": self._read_as(node).scale,
             "word_count": words,
         }
-        constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-        }
         bindings = {"Input": input_ref(), "Output": output_ref()}
         bindings |= {role.capitalize(): weights_ref(role) for role in self._roles()}
-        return [Dispatch("onnx_resize", bindings, linear_grid(words), push, constants)]
+        return [
+            Dispatch("onnx_resize", bindings, linear_grid(words), push, layout_constants(choice))
+        ]
 
     def _roles(self) -> tuple[str, ...]:
         return "rows", "columns", "thresholds"

@@ -11,26 +11,19 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.layouts import dims_of
 from vkbackend.ops.base import (
-    LOCAL_SIZE,
     Candidate,
     Dispatch,
-    Grid,
     Operator,
     Options,
-    Rejected,
-    Work,
-    ceil_div,
-    grid_problem,
     input_ref,
     output_ref,
-    range_problem,
     weights_ref,
 )
+from vkbackend.ops.packed import grid_of_pixels, layout_constants, packed_options
 from vkbackend.quant import onnxruntime_sums
 
-MAX_GRID_COLUMNS = 65535
 MOST_STEPS = 1 << 20  # products of them and of sums then fit 64 bits
 
 
@@ -60,25 +53,8 @@ class OnnxSoftmax(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Any channel-packed layouts."""
-        shape, grid = node.inputs[0].shape, self._grid(node)
-        worst = max(size_bytes(layout, shape) for layout in CHANNEL_PACKED)
-        problem = grid_problem(grid, gpu) or range_problem(worst, "the tensor", gpu)
-        if problem:
-            return Options((), (Rejected("workgroup_row", problem),))
-        invocations = LOCAL_SIZE * grid[0] * grid[1]
-        found = []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
-                read, written = size_bytes(source, shape), size_bytes(target, shape)
-                work = Work(0, 3 * read, written, invocations)
-                found.append(Candidate("workgroup_row", (source,), target, work))
-        return Options(tuple(found))
-
-    def _grid(self, node: BoundNode) -> Grid:
-        """One workgroup per pixel, in rows that every device launches."""
-        batch, _, height, width = dims_of(node.inputs[0].shape)
-        pixels = batch * height * width
-        return min(pixels, MAX_GRID_COLUMNS), ceil_div(pixels, MAX_GRID_COLUMNS), 1
+        grid = grid_of_pixels(node)
+        return packed_options("workgroup_row", node, gpu, lambda read, _: 3 * read, grid=grid)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Exponentials by distance from the greatest value."""
@@ -97,13 +73,11 @@ class OnnxSoftmax(Operator):
             "steps": onnxruntime_sums.softmax_steps(self.output),
             "output_zero_point": self.output.stored_zero_point,
         }
-        constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-        }
         bindings = {
             "Input": input_ref(),
             "Output": output_ref(),
             "Exponentials": weights_ref("exponentials"),
         }
-        return [Dispatch("onnx_softmax", bindings, self._grid(node), push, constants)]
+        return [
+            Dispatch("onnx_softmax", bindings, grid_of_pixels(node), push, layout_constants(choice))
+        ]

@@ -11,21 +11,19 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.layouts import size_bytes
 from vkbackend.ops.base import (
     Candidate,
     Dispatch,
     Operator,
     Options,
-    Rejected,
-    Work,
     input_ref,
     linear_grid,
     output_ref,
-    range_problem,
     weights_ref,
 )
 from vkbackend.ops.conv2d.geometry import image_of
+from vkbackend.ops.packed import layout_constants, packed_options, sizes_push
 
 RULES = ("integer", "float")
 ONE = 1 << 10  # weights of the rule `integer` are in 1 / 1024
@@ -100,21 +98,8 @@ class Resize(Operator):
         tables = (self._weights(node.constants[role]) for role in self.constant_roles)
         nearest = all((table == (one, 0)).all() for table in tables)
         algorithm = "nearest" if nearest else "bilinear"
-        read_shape, shape = node.inputs[0].shape, node.outputs[0].shape
-        found, problems = [], []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
-                written = size_bytes(target, shape)
-                problem = range_problem(
-                    max(size_bytes(source, read_shape), written), "the tensor", gpu
-                )
-                if problem:
-                    problems.append(Rejected(algorithm, problem))
-                    continue
-                read = written if nearest else 4 * written
-                work = Work(bytes_read=read, bytes_written=written, invocations=written // 4)
-                found.append(Candidate(algorithm, (source,), target, work))
-        return Options(tuple(found), () if found else tuple(problems[:1]))
+        reads = 1 if nearest else 4
+        return packed_options(algorithm, node, gpu, lambda _, written: reads * written)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """The tables as they are."""
@@ -122,22 +107,14 @@ class Resize(Operator):
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per output word."""
-        batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
-        _, _, out_height, out_width = dims_of(node.outputs[0].shape)
         words = size_bytes(choice.output_layout, node.outputs[0].shape) // 4
         push = {
-            "batch": batch,
-            "channels": channels,
-            "in_height": in_height,
-            "in_width": in_width,
-            "out_height": out_height,
-            "out_width": out_width,
+            **sizes_push(node),
             "storage_offset": node.inputs[0].quantized.storage_offset,
             "word_count": words,
         }
         constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
+            **layout_constants(choice),
             "NEAREST": choice.algorithm == "nearest",
             "FLOAT": self.rule == "float",
         }

@@ -11,26 +11,18 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, dims_of, size_bytes
+from vkbackend.layouts import dims_of
 from vkbackend.ops.base import (
-    LOCAL_SIZE,
     Candidate,
     Dispatch,
-    Grid,
     Operator,
     Options,
-    Rejected,
-    Work,
-    ceil_div,
-    grid_problem,
     input_ref,
     output_ref,
-    range_problem,
     weights_ref,
 )
+from vkbackend.ops.packed import grid_of_pixels, layout_constants, packed_options
 from vkbackend.quant.tflite_softmax import softmax
-
-MAX_GRID_COLUMNS = 32768
 
 
 @dataclass(frozen=True)
@@ -65,25 +57,8 @@ class Softmax(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Any channel-packed layouts."""
-        shape, grid = node.inputs[0].shape, self._grid(node)
-        worst = max(size_bytes(layout, shape) for layout in CHANNEL_PACKED)
-        problem = grid_problem(grid, gpu) or range_problem(worst, "the tensor", gpu)
-        if problem:
-            return Options((), (Rejected("workgroup_row", problem),))
-        invocations = LOCAL_SIZE * grid[0] * grid[1]
-        found = []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
-                read, written = size_bytes(source, shape), size_bytes(target, shape)
-                work = Work(0, 3 * read, written, invocations)
-                found.append(Candidate("workgroup_row", (source,), target, work))
-        return Options(tuple(found))
-
-    def _grid(self, node: BoundNode) -> Grid:
-        """One workgroup per pixel, in rows that every device launches."""
-        batch, _, height, width = dims_of(node.inputs[0].shape)
-        pixels = batch * height * width
-        return min(pixels, MAX_GRID_COLUMNS), ceil_div(pixels, MAX_GRID_COLUMNS), 1
+        grid = grid_of_pixels(node)
+        return packed_options("workgroup_row", node, gpu, lambda read, _: 3 * read, grid=grid)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """The table as it is."""
@@ -93,13 +68,9 @@ class Softmax(Operator):
         """One dispatch, one workgroup per pixel."""
         batch, channels, height, width = dims_of(node.inputs[0].shape)
         push = {"batch": batch, "channels": channels, "height": height, "width": width}
-        constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-        }
         bindings = {
             "Input": input_ref(),
             "Output": output_ref(),
             "Exponentials": weights_ref("exponentials"),
         }
-        return [Dispatch("softmax", bindings, self._grid(node), push, constants)]
+        return [Dispatch("softmax", bindings, grid_of_pixels(node), push, layout_constants(choice))]

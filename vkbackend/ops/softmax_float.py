@@ -11,27 +11,20 @@ import numpy as np
 from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Quantization, TensorType
-from vkbackend.layouts import CHANNEL_PACKED, LAYOUTS, PLAIN, dims_of, size_bytes
+from vkbackend.layouts import CHANNEL_PACKED, PLAIN, dims_of
 from vkbackend.ops.base import (
-    LOCAL_SIZE,
     Candidate,
     Dispatch,
-    Grid,
     Operator,
     Options,
-    Rejected,
-    Work,
-    ceil_div,
-    grid_problem,
     input_ref,
     output_ref,
-    range_problem,
     total,
     weights_ref,
 )
+from vkbackend.ops.packed import grid_of_pixels, layout_constants, packed_options
 from vkbackend.quant import affine, executorch
 
-MAX_GRID_COLUMNS = 32768
 MAX_CHANNELS = (1 << 16) - 1  # sums of parts of 15 bits stay within int32
 
 
@@ -79,30 +72,18 @@ class SoftmaxFloat(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """From any channel-packed layout; to any, or to either plain order."""
-        shape, grid = node.inputs[0].shape, self._grid(node)
         # Only NCHW order stays the same under another shape.
         plain = PLAIN if self.shape is None else ("NCHW",)
-        targets = plain if self.output is None else CHANNEL_PACKED
-        found, problems = [], []
-        for source in CHANNEL_PACKED:
-            for target in targets:
-                item_bytes = 4 if self.output is None else 1
-                read, written = size_bytes(source, shape), size_bytes(target, shape, item_bytes)
-                problem = range_problem(max(read, written), "the tensor", gpu)
-                problem = problem or grid_problem(grid, gpu)
-                if problem:
-                    problems.append(Rejected("workgroup_row", problem))
-                    continue
-                # About 100 operations of a division per element, as many as bytes read.
-                work = Work(100 * total(shape), 3 * read, written, LOCAL_SIZE * grid[0] * grid[1])
-                found.append(Candidate("workgroup_row", (source,), target, work))
-        return Options(tuple(found), () if found else tuple(problems[:1]))
-
-    def _grid(self, node: BoundNode) -> Grid:
-        """One workgroup per pixel, in rows that every device launches."""
-        batch, _, height, width = dims_of(node.inputs[0].shape)
-        pixels = batch * height * width
-        return min(pixels, MAX_GRID_COLUMNS), ceil_div(pixels, MAX_GRID_COLUMNS), 1
+        return packed_options(
+            "workgroup_row",
+            node,
+            gpu,
+            lambda read, _: 3 * read,
+            grid=grid_of_pixels(node),
+            # About 100 operations of a division per element.
+            macs=100 * total(node.inputs[0].shape),
+            targets=plain if self.output is None else CHANNEL_PACKED,
+        )
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Pairs of an exponential's bits and its fixed-point form; thresholds of the output."""
@@ -118,8 +99,7 @@ class SoftmaxFloat(Operator):
         batch, channels, height, width = dims_of(node.inputs[0].shape)
         push = {"batch": batch, "channels": channels, "height": height, "width": width}
         constants = {
-            "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
-            "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
+            **layout_constants(choice),
             "QUANTIZES": self.output is not None,
         }
         bindings = {
@@ -128,4 +108,4 @@ class SoftmaxFloat(Operator):
             "Exponentials": weights_ref("exponentials"),
             "Thresholds": weights_ref("thresholds"),
         }
-        return [Dispatch("softmax_float", bindings, self._grid(node), push, constants)]
+        return [Dispatch("softmax_float", bindings, grid_of_pixels(node), push, constants)]
