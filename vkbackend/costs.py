@@ -31,6 +31,7 @@ class CostTable:
     macs_per_us: float
     bytes_per_us: float
     busy_invocations: int  # below so many invocations, time stops falling
+    scratch_factor: float = 1.0  # of bytes through scratch: a gather computes addresses too
     dot_speedup: float = 1.0
     form_speedup: Mapping[Dot, float] = field(default_factory=dict)  # against plain arithmetic
     algorithm_factor: Mapping[str, float] = field(default_factory=dict)
@@ -54,6 +55,8 @@ _LAVAPIPE = CostTable(
         "depthwise": 2.9,
         "depthwise_rows": 1.8,
         "rows": 10.0,
+        "workgroup_sum": 210.0,  # of means: 64 lanes in turn, and a barrier
+        "lane_sum": 60.0,
         "coopmat": 8.0,  # one lane after the other: to test with, not to be fast
         "coopmat_split": 8.0,
     },
@@ -65,6 +68,8 @@ _LAVAPIPE = CostTable(
         ("depthwise", "4W4C"): 1.1,
         ("depthwise_rows", "4C"): 1.1,
         ("depthwise_rows", "4W4C"): 1.1,
+        ("lane_sum", "4C"): 1.03,  # a layout more is a convolution kernel more to compile
+        ("lane_sum", "4W4C"): 1.03,
     },
     tile_factor={
         (8, 8): 1.0,
@@ -128,6 +133,7 @@ _ADRENO = CostTable(
     macs_per_us=80_000.0,
     bytes_per_us=14_000.0,
     busy_invocations=6144,
+    scratch_factor=3.0,
     dot_speedup=4.0,
     form_speedup={Dot.FLOAT: 1.6},
     algorithm_factor={"direct": 1.2, "depthwise": 0.5, "depthwise_rows": 0.4},
@@ -222,6 +228,7 @@ class Costs:
     def __init__(self, gpu: GpuInfo, measured: Mapping[tuple[str, str], float] | None = None):
         """`measured`: microseconds by (node_key, candidate_key)."""
         self.gpu = gpu
+        self._estimate = _Estimate(gpu)
         self._measured = measured or {}
         self._nodes = {node for node, _ in self._measured}
 
@@ -231,7 +238,7 @@ class Costs:
         What was not measured of a node that was takes the table's price, scaled to the
         measurements of the others.
         """
-        table = [cost_us(candidate, self.gpu) for candidate in candidates]
+        table = [self._estimate.us(candidate) for candidate in candidates]
         if not self._nodes or (key := node_key(node)) not in self._nodes:
             return table
         times = [self._measured.get((key, candidate_key(candidate))) for candidate in candidates]
@@ -282,16 +289,30 @@ def candidate_key(candidate: Candidate) -> str:
 
 def cost_us(candidate: Candidate, gpu: GpuInfo) -> float:
     """Estimated microseconds of a candidate on a GPU, by its family's table."""
-    table = table_of(gpu)
-    work = candidate.work
-    rate = table.macs_per_us * _form_speedup(table, candidate.dot, gpu)
-    idle = max(1.0, table.busy_invocations / max(1, work.invocations))
-    arithmetic = work.macs / rate * idle * table.algorithm_factor.get(candidate.algorithm, 1.0)
-    arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
-    for layout in candidate.input_layouts:
-        arithmetic *= table.layout_factor.get((candidate.algorithm, layout), 1.0)
-    traffic = work.bytes_read + work.bytes_written + scratch_traffic(candidate)
-    return work.dispatches * table.launch_us + arithmetic + traffic / table.bytes_per_us
+    return _Estimate(gpu).us(candidate)
+
+
+class _Estimate:
+    """A GPU's table, looked up once for the tens of thousands of candidates of a network."""
+
+    def __init__(self, gpu: GpuInfo) -> None:
+        self._table = table = table_of(gpu)
+        self._rates = {dot: table.macs_per_us * _form_speedup(table, dot, gpu) for dot in Dot}
+
+    def us(self, candidate: Candidate) -> float:
+        """Estimated microseconds."""
+        table, work, algorithm = self._table, candidate.work, candidate.algorithm
+        arithmetic = work.macs / self._rates[candidate.dot] if work.macs else 0.0
+        if arithmetic:
+            arithmetic *= max(1.0, table.busy_invocations / max(1, work.invocations))
+            arithmetic *= table.algorithm_factor.get(algorithm, 1.0)
+            arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
+            for layout in candidate.input_layouts:
+                arithmetic *= table.layout_factor.get((algorithm, layout), 1.0)
+        traffic = float(work.bytes_read + work.bytes_written)
+        if work.scratch_bytes:
+            traffic += table.scratch_factor * scratch_traffic(candidate)
+        return work.dispatches * table.launch_us + arithmetic + traffic / table.bytes_per_us
 
 
 def _form_speedup(table: CostTable, dot: Dot, gpu: GpuInfo) -> float:

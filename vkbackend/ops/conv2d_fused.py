@@ -7,6 +7,7 @@ nodes: the kernel requantises as the convolution does and goes on from that int8
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
@@ -21,6 +22,7 @@ from vkbackend.ops.base import (
     Operator,
     Options,
     Ref,
+    Work,
     input_ref,
     output_ref,
     weights_ref,
@@ -28,6 +30,8 @@ from vkbackend.ops.base import (
 from vkbackend.ops.binary import Binary
 from vkbackend.ops.conv2d import Conv2d
 from vkbackend.ops.conv2d.epilogue import SUM_FIRST, SUM_SECOND, TABLE
+from vkbackend.ops.conv2d.geometry import Geometry
+from vkbackend.ops.conv2d.operator import options
 from vkbackend.ops.lookup import Lookup
 
 Operand = TypeVar("Operand")
@@ -99,8 +103,8 @@ class Conv2dFused(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """The convolution's; the other tensor is read in the layout of the output."""
-        options = self.conv.candidates(self._convolution(node), gpu)
-        return Options(tuple(_with_other(c, node) for c in options.eligible), options.rejected)
+        geometry = self.conv.geometry(self._convolution(node))
+        return _options(geometry, node.inputs[1:], gpu)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """The convolution's, and the table where that is what follows."""
@@ -133,12 +137,24 @@ def _without_table(constants: Mapping[str, Array]) -> dict[str, Array]:
     return {role: array for role, array in constants.items() if role != "table"}
 
 
-def _with_other(candidate: Candidate, node: BoundNode) -> Candidate:
-    layout = candidate.output_layout
-    others = [size_bytes(layout, tensor.shape) for tensor in node.inputs[1:]]
-    work = dataclasses.replace(candidate.work, bytes_read=candidate.work.bytes_read + sum(others))
-    layouts = (*candidate.input_layouts, *(layout for _ in others))
-    return dataclasses.replace(candidate, input_layouts=layouts, work=work)
+@functools.lru_cache(maxsize=32)
+def _options(geometry: Geometry, others: tuple[TensorType, ...], gpu: GpuInfo) -> Options:
+    """The convolution's ways, each reading the other tensors in the layout of its output too."""
+    alone = options(geometry, gpu)
+    if not others:
+        return alone
+    works: dict[tuple[int, str], Work] = {}
+    found = []
+    for candidate in alone.eligible:
+        layout = candidate.output_layout
+        key = id(candidate.work), layout  # candidates that differ in form share their work
+        if key not in works:
+            read = sum(size_bytes(layout, tensor.shape) for tensor in others)
+            bytes_read = candidate.work.bytes_read + read
+            works[key] = dataclasses.replace(candidate.work, bytes_read=bytes_read)
+        layouts = (*candidate.input_layouts, *(layout for _ in others))
+        found.append(dataclasses.replace(candidate, input_layouts=layouts, work=works[key]))
+    return Options(tuple(found), alone.rejected)
 
 
 def _sum_push(op: Binary, node: BoundNode) -> dict[str, int | float]:

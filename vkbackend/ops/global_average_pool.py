@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,6 +16,7 @@ from vkbackend.ops.base import (
     LOCAL_SIZE,
     Candidate,
     Dispatch,
+    Grid,
     Operator,
     Options,
     Rejected,
@@ -24,10 +26,14 @@ from vkbackend.ops.base import (
     input_ref,
     output_ref,
     range_problem,
+    total,
     weights_ref,
 )
 from vkbackend.ops.conv2d.geometry import image_of
 from vkbackend.quant import requantize as modes
+
+TOGETHER = "workgroup_sum"
+ALONE = "lane_sum"
 
 
 @dataclass(frozen=True)
@@ -67,24 +73,28 @@ class GlobalAveragePool(Operator):
         return [result.reshape(node.outputs[0].shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
-        """Any channel-packed layouts."""
+        """Any channel-packed layouts; a word of channels by a workgroup or by one invocation."""
         read_shape, shape = node.inputs[0].shape, node.outputs[0].shape
-        grid = self._grid(node)
         worst = max(size_bytes(layout, read_shape) for layout in CHANNEL_PACKED)
-        problem = grid_problem(grid, gpu) or range_problem(worst, "the input", gpu)
-        if problem:
-            return Options((), (Rejected("workgroup_sum", problem),))
-        found = []
-        for source in CHANNEL_PACKED:
-            for target in CHANNEL_PACKED:
+        sums = total(read_shape)
+        found: list[Candidate] = []
+        rejected: list[Rejected] = []
+        for algorithm in (TOGETHER, ALONE):
+            grid = self._grid(node, algorithm)
+            problem = grid_problem(grid, gpu) or range_problem(worst, "the input", gpu)
+            if problem:
+                rejected.append(Rejected(algorithm, problem))
+                continue
+            for source, target in itertools.product(CHANNEL_PACKED, CHANNEL_PACKED):
                 read, written = size_bytes(source, read_shape), size_bytes(target, shape)
-                work = Work(0, read, written, LOCAL_SIZE * grid[0] * grid[1])
-                found.append(Candidate("workgroup_sum", (source,), target, work))
-        return Options(tuple(found))
+                work = Work(sums, read, written, LOCAL_SIZE * grid[0] * grid[1])
+                found.append(Candidate(algorithm, (source,), target, work))
+        return Options(tuple(found), tuple(rejected))
 
-    def _grid(self, node: BoundNode) -> tuple[int, int, int]:
+    def _grid(self, node: BoundNode, algorithm: str) -> Grid:
         batch, channels, _, _ = dims_of(node.inputs[0].shape)
-        return ceil_div(channels, 4), batch, 1
+        words = ceil_div(channels, 4)
+        return ceil_div(words, LOCAL_SIZE) if algorithm == ALONE else words, batch, 1
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """One channel's parameters, the same for all: folded zero point, multiplier."""
@@ -94,7 +104,7 @@ class GlobalAveragePool(Operator):
         return {"channel": words.reshape(-1)}
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
-        """One dispatch, one workgroup per word of four channels."""
+        """One dispatch, one workgroup or one invocation per word of four channels."""
         batch, channels, height, width = dims_of(node.inputs[0].shape)
         low, high = self.output.range
         push = {
@@ -110,6 +120,8 @@ class GlobalAveragePool(Operator):
             "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
             "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
             "REQUANTIZE": modes.mode(self.requantize).CODE,
+            "ALONE": choice.algorithm == ALONE,
         }
         bindings = {"Input": input_ref(), "Output": output_ref(), "Channel": weights_ref("channel")}
-        return [Dispatch("global_average_pool", bindings, self._grid(node), push, constants)]
+        grid = self._grid(node, choice.algorithm)
+        return [Dispatch("global_average_pool", bindings, grid, push, constants)]

@@ -86,6 +86,8 @@ class Geometry:
 
     def block_words(self, tile_words: int) -> int:
         """Input words per tap that cover the groups of any one tile."""
+        if self.groups == 1:
+            return self.in_words
         widest = 1
         for first in range(0, self.out_channels, 4 * tile_words):
             last = min(first + 4 * tile_words, self.out_channels) - 1

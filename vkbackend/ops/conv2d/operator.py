@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,6 +29,17 @@ from vkbackend.quant.requantize import mode, requantize
 
 MODULES = (coopmat, pointwise, depthwise_rows, depthwise, im2col, direct)
 ALGORITHMS = {module.ALGORITHM: module for module in MODULES} | {coopmat.SPLIT: coopmat}
+
+
+# A rewrite prices a convolution alone and fused before the resolver prices what is left.
+@functools.lru_cache(maxsize=64)
+def options(geometry: Geometry, gpu: GpuInfo) -> Options:
+    """The union of what the algorithms offer."""
+    found = [module.candidates(geometry, gpu) for module in MODULES]
+    return Options(
+        tuple(candidate for offer in found for candidate in offer.eligible),
+        tuple(rejected for offer in found for rejected in offer.rejected),
+    )
 
 
 @dataclass(frozen=True)
@@ -156,12 +168,7 @@ class Conv2d(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """The union of what the algorithms offer."""
-        geometry = self.geometry(node)
-        found = [module.candidates(geometry, gpu) for module in MODULES]
-        return Options(
-            tuple(candidate for options in found for candidate in options.eligible),
-            tuple(rejected for options in found for rejected in options.rejected),
-        )
+        return options(self.geometry(node), gpu)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Weights and per-channel parameters for the chosen kernel."""
