@@ -1,21 +1,29 @@
 """What the vendors' compilers make of the convolution kernels, tile by tile: tables in Markdown.
 
-`.venv/bin/python benchmarks/vendor_compilers.py [DRIVER:GPU ...]`, after `make vendor-drivers`.
+`.venv/bin/python benchmarks/vendor_compilers.py [--naive] [DRIVER:GPU ...]`, after `make
+vendor-drivers`. With --naive: the kernels chosen for two layers, beside those of someone who
+computes four pixels by four channels per invocation.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.layers import Layer
 from vkbackend.errors import KernelError
 from vkbackend.gpu import INTEGER_DOTS, Dot, Family
 from vkbackend.layouts import LAYOUTS
 from vkbackend.ops.conv2d.depthwise import TILES as DEPTHWISE_TILES
 from vkbackend.ops.conv2d.depthwise_rows import TILES as ROW_TILES
 from vkbackend.ops.conv2d.enumerate import FLOAT_TILES, TILES
-from vkbackend.vendor import Compiler, Kernel
+from vkbackend.resolve import resolve
+from vkbackend.vendor import Compiler, Kernel, kernels_of
 from vkbackend.vendor_code import Report
 
 DRIVERS = ("panvk:G610", "panvk:G310", "turnip:660", "turnip:740", "turnip:750", "turnip:830")
@@ -27,6 +35,12 @@ TITLES = (
     *("kernel", "dot", "tile", "instructions", "registers", "waves"),
     *("spills, fills", "in the loop", "slots of a round", "dots", "loads"),
     *("slots per dot", "slots per tap", "slots around"),
+)
+NAIVE_TILE = (4, 1)
+NAIVE_LAYERS = (Layer("", 64, 64, 56, 3), Layer("", 256, 64, 56, 1))
+NAIVE_TITLES = (
+    *("GPU", "layer", "kernel", "tile", "instructions", "registers", "occupancy", "spills"),
+    *("slots of a round", "slots per product", "naive plain / this", "naive with dot / this"),
 )
 
 
@@ -81,8 +95,58 @@ def table(compiler: Compiler) -> list[tuple[str, ...]]:
     return rows
 
 
-def main(drivers: Sequence[str]) -> None:
-    """Prints a table per GPU; GPUs with equal tables share one."""
+def per_product(report: Report, tile: tuple[int, int]) -> float:
+    """Issue slots of the inner loop per multiply-accumulate: a round has four input channels."""
+    return report.loops[0].issue_slots / (16 * tile[0] * tile[1])
+
+
+def beside_naive(compiler: Compiler) -> Iterator[tuple[str, ...]]:
+    """Each layer's chosen kernel, with the ratios to naive ones in the same layouts."""
+    for layer in NAIVE_LAYERS:
+        plan = resolve(layer.case(1).graph(), compiler.gpu)
+        (chosen,) = [k for k in kernels_of(plan) if k.shader.startswith(("conv2d_g", "conv2d_d"))]
+        constants = dict(chosen.constants)
+        tile = int(constants["TILE_PIXELS"]), int(constants["TILE_WORDS"])
+        name, _, dot = chosen.shader.partition(".")
+        report = compiler.compile(chosen)
+        ours = per_product(report, tile)
+        constants |= {"TILE_PIXELS": NAIVE_TILE[0], "TILE_WORDS": NAIVE_TILE[1]}
+        constants.pop("FROM_SCRATCH", None)  # the product's alone
+        ratios = []
+        for form in (Dot.PLAIN.value, dot):
+            naive = compiler.compile(Kernel(f"conv2d_direct.{form}", tuple(constants.items())))
+            ratios.append(f"{per_product(naive, NAIVE_TILE) / ours:.2f}")
+        numbers = report.instructions, report.registers, report.occupancy, report.spills
+        slots = str(report.loops[0].issue_slots), f"{ours:.3f}"
+        text = f"{name}.{dot}", f"{tile[0]}x{tile[1]}"
+        yield (compiler.name, layer.name, *text, *map(str, numbers), *slots, *ratios)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a table per GPU, or with --naive one of all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--naive", action="store_true", help="chosen kernels beside naive ones")
+    parser.add_argument("drivers", nargs="*", metavar="DRIVER:GPU", default=DRIVERS)
+    options = parser.parse_args(arguments)
+    if options.naive:
+        print_beside_naive(options.drivers)
+    else:
+        print_tables(options.drivers)
+
+
+def print_beside_naive(drivers: Sequence[str]) -> None:
+    """One table."""
+    rows = []
+    for driver in drivers:
+        with Compiler(driver) as compiler:
+            rows += list(beside_naive(compiler))
+    numbers = len(NAIVE_TITLES) - 4
+    for line in (NAIVE_TITLES, ("---",) * 4 + ("---:",) * numbers, *rows):
+        print(f"| {' | '.join(line)} |")
+
+
+def print_tables(drivers: Sequence[str]) -> None:
+    """A table per GPU; GPUs with equal tables share one."""
     tables: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     versions = set()
     for driver in drivers:
@@ -99,4 +163,4 @@ def main(drivers: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or DRIVERS)
+    main()
