@@ -20,6 +20,13 @@ class Value(NamedTuple):
     layout: str
 
 
+class Note(NamedTuple):
+    """A sentence about a node: what was computed with it, or was not."""
+
+    node: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Alternative:
     """A way that was not taken, its estimated cost (None: not eligible), and why."""
@@ -70,13 +77,19 @@ class Plan:
     offsets: Mapping[Value, int]
     scratch_offsets: Mapping[int, int]
     arena_size_bytes: int
-    exact: bool
-    notes: tuple[str, ...] = ()  # what was fused, and what was not
+    bound_us: float  # no other choice among the same ways costs less than this
+    notes: tuple[Note, ...] = ()  # what was fused, and what was not
+    source: str = ""  # of the costs
 
     @property
     def cost_us(self) -> float:
         """Estimated time of all steps."""
         return sum(step.choice.cost_us for step in self.steps)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the choice is proved the cheapest."""
+        return self.cost_us <= self.bound_us * (1 + 1e-6)
 
     def value_size_bytes(self, value: Value) -> int:
         """Storage of a value."""
@@ -114,20 +127,28 @@ class Plan:
             f"{len(self.steps) - relayouts} nodes, {relayouts} relayouts, "
             f"{self.arena_size_bytes / 1024:.0f} KiB of activations"
         )
+        if not self.exact:
+            title += f"; at most {self.cost_us / self.bound_us - 1:.1%} dearer than the cheapest"
         return "\n".join([title, *lines])
 
     def explain(self) -> str:
         """Every choice with its reason and everything that was passed over, with its reason."""
-        lines = [str(self).partition("\n")[0]]
+        lines = [str(self).partition("\n")[0], *self._background()]
         for step in self.steps:
             lines.append("")
             lines.append(_choice_line(step))
             lines.append(f"  {step.choice.cost_us:.1f} us: {step.choice.reason}")
+            lines.append(f"  {_work(step.choice.candidate)}")
+            lines += [f"  {note.text}" for note in self.notes if note.node == step.node.name]
             for other in step.choice.alternatives:
                 cost = "" if other.cost_us is None else f"{other.cost_us:.1f} us: "
                 lines.append(f"  not {other.label}: {cost}{other.reason}")
-        lines += ["", *self.notes] if self.notes else []
         return "\n".join(lines)
+
+    def _background(self) -> list[str]:
+        """What all reasons rest on: the costs, and which dot product the GPU is good at."""
+        form = "none" if self.gpu.dot is Dot.PLAIN else self.gpu.dot.value
+        return [f"costs: {self.source}", f"int8 dot product of this GPU: {form}"]
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
@@ -136,7 +157,9 @@ class Plan:
             "family": self.gpu.family.value,
             "policy": self.policy,
             "exact": self.exact,
-            "notes": list(self.notes),
+            "bound_us": self.bound_us,
+            "costs": self.source,
+            "notes": [note._asdict() for note in self.notes],
             "arena_size_bytes": self.arena_size_bytes,
             "cost_us": self.cost_us,
             "steps": [_step_json(step) for step in self.steps],
@@ -155,6 +178,22 @@ def _choice_line(step: Step) -> str:
     candidate = step.choice.candidate
     name = step.node.name if not step.is_relayout else step.inputs[0].tensor
     return f"{name}: {step.node.op.title} {_algorithm(candidate)} {_layouts(candidate)}"
+
+
+def _work(candidate: Candidate) -> str:
+    """What a way does, which is what its estimate is made from."""
+    if candidate.alias:
+        return "no kernel: the input's own memory"
+    work = candidate.work
+    kernels = "one kernel" if work.dispatches == 1 else f"{work.dispatches} kernels"
+    moved = f"{(work.bytes_read + work.bytes_written) / 1024:,.0f} KiB read and written"
+    parts = [kernels, moved]
+    if work.scratch_bytes:
+        parts.append(f"{work.scratch_bytes / 1024:,.0f} KiB of scratch")
+    if work.macs:
+        tile = f"{candidate.tile[0]}x{candidate.tile[1]}"
+        parts.append(f"{work.macs / 1e6:,.2f} million products in tiles of {tile}")
+    return ", ".join(parts)
 
 
 def _step_json(step: Step) -> dict[str, Any]:

@@ -23,11 +23,19 @@ def reason_of(price_us: float, priced: Priced) -> str:
 
 
 def alternatives_of(chosen: Candidate, price_us: float, priced: Priced) -> tuple[Alternative, ...]:
-    """The best of every other algorithm and dot product, and what is not eligible at all."""
+    """The same with other layouts, the best of every other algorithm and dot product, and what is
+    not eligible at all.
+    """
     admitted = {(c.algorithm, c.dot) for c in priced.candidates}
     found = [
+        Alternative(other.label, cost, _why_not(cost, price_us, admitted=True))
+        for cost, other in _next_layouts(chosen, priced)
+    ]
+    found += [
         Alternative(
-            other.label, cost, _why_not(cost, price_us, (other.algorithm, other.dot) in admitted)
+            other.label,
+            cost,
+            _why_not(cost, price_us, admitted=(other.algorithm, other.dot) in admitted),
         )
         for cost, other in priced.offer.cheapest
         if (other.algorithm, other.dot) != (chosen.algorithm, chosen.dot)
@@ -36,9 +44,22 @@ def alternatives_of(chosen: Candidate, price_us: float, priced: Priced) -> tuple
     return tuple(found + rejected)
 
 
-def _why_not(cost: float, price: float, admitted: bool) -> str:
+def _next_layouts(chosen: Candidate, priced: Priced) -> list[tuple[float, Candidate]]:
+    """The chosen way under the cheapest other layouts, where there are some."""
+    others = [
+        (cost, other)
+        for cost, other in zip(priced.costs_us, priced.candidates, strict=True)
+        if (other.algorithm, other.dot) == (chosen.algorithm, chosen.dot)
+        and other.label != chosen.label
+    ]
+    return sorted(others, key=lambda entry: entry[0])[:1]
+
+
+def _why_not(cost: float, price: float, *, admitted: bool) -> str:
+    if cost == price:
+        return "costs as much, and its neighbours' layouts decide"
     if cost < price and not admitted:
         return "the policy or a force rule excludes it"
     if cost < price:
-        return "needs relayouts that cost more than it saves"
+        return "cheaper alone, dearer with the layouts that its neighbours would then have"
     return f"{cost / max(price, 1e-9):.2f} times the cost"

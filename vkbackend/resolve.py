@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vkbackend.assignment import Assignment, Problem, solve
-from vkbackend.costs import Costs
+from vkbackend.assignment import Assignment, solve
+from vkbackend.costs import Costs, table_of
+from vkbackend.elimination import Problem
 from vkbackend.errors import ResolveError
 from vkbackend.gpu import GpuInfo, captured
 from vkbackend.graph import BoundNode, Graph
@@ -60,7 +61,10 @@ def resolve(
     plan = build_plan(
         rewritten.graph, prices, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all
     )
-    return dataclasses.replace(plan, notes=rewritten.notes)
+    source = f"estimates for {facts.family.value}: {table_of(facts).source}"
+    if costs is not None:
+        source = f"measured here; for what was not, {source}"
+    return dataclasses.replace(plan, notes=rewritten.notes, source=source)
 
 
 def _solve(graph: Graph, costs: Costs, policy: Policy) -> Solution:
@@ -214,7 +218,7 @@ def _read(
         },
         {name: choices[assignment.values[("tensor", name)]] for name, choices in states.items()},
         priced,
-        assignment.exact,
+        assignment.bound,
     )
 
 

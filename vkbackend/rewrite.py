@@ -20,6 +20,7 @@ from vkbackend.ops.binary import Binary
 from vkbackend.ops.conv2d import Conv2d
 from vkbackend.ops.conv2d_fused import Conv2dFused
 from vkbackend.ops.lookup import Lookup
+from vkbackend.plan import Note
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Rewritten:
     """A graph for one GPU, and a sentence for each thing that was done to it, or not."""
 
     graph: Graph
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def rewrite(graph: Graph, costs: Costs, kept: Collection[str] = ()) -> Rewritten:
@@ -58,7 +59,7 @@ class _Editor:
         self._constants: dict[str, Array] = dict(graph.constants)
         self._cheapest: dict[object, float] = {}
         self.nodes = graph.nodes
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
         self.considered: list[Node] = []
         self._position_of = {name: at for at, name in enumerate(graph.types)}
 
@@ -92,7 +93,7 @@ class _Editor:
                 ):
                     folded[node.name] = self._folded(node, gate, position)
                     gone.add(gate.name)
-                    self.notes.append(f"{gate.name} and {node.name} are one table")
+                    self.notes.append(Note(node.name, f"{gate.name} and {node.name} are one table"))
         self.nodes = tuple(folded.get(n.name, n) for n in self.nodes if n.name not in gone)
 
     def _folded(self, node: Node, gate: Node, position: int) -> Node:
@@ -164,9 +165,10 @@ class _Editor:
         apart_us = first_us + second_us
         pays = together_us < apart_us
         verb = "is computed in the kernel of" if pays else "is not computed in the kernel of"
-        self.notes.append(
+        text = (
             f"{node.name} {verb} {conv.name}: {together_us:.1f} us together, {apart_us:.1f} apart"
         )
+        self.notes.append(Note(conv.name, text))
         return pays
 
     def _cheapest_us(self, node: BoundNode, costs: Costs) -> float:

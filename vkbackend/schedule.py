@@ -45,7 +45,7 @@ def build_plan(
         {key: offset for key, offset in arena.offsets.items() if isinstance(key, Value)},
         {key: offset for key, offset in arena.offsets.items() if isinstance(key, int)},
         arena.size_bytes,
-        solution.exact,
+        solution.bound_us,
     )
 
 

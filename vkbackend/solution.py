@@ -41,9 +41,9 @@ class Priced:
 
 @dataclass(frozen=True)
 class Solution:
-    """A candidate per node, a state per tensor; `exact`: no assignment costs less."""
+    """A candidate per node, a state per tensor, and a cost that no assignment falls below."""
 
     chosen: dict[str, Candidate]
     states: dict[str, State]
     priced: dict[str, Priced]
-    exact: bool
+    bound_us: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.null.linear_transposed import linear_transposed
 from vkbackend.graph import Graph, GraphBuilder, Quantization, TensorType
 from vkbackend.ops import (
     Binary,
@@ -101,4 +102,4 @@ def conflict() -> Graph:
     return builder.build([first, second, stem])
 
 
-NETWORKS = {"residual": residual, "conflict": conflict}
+NETWORKS = {"residual": residual, "conflict": conflict, "linear_transposed": linear_transposed}

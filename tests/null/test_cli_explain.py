@@ -32,6 +32,27 @@ def network(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
     return "net.vkb"
 
 
+def test_why_tells_what_a_reader_needs_to_judge(
+    network: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["explain", network, "--gpu", "mali_g610", "--why"]) == 0
+    title, source, dot, *lines = capsys.readouterr().out.splitlines()
+    assert title.startswith("plan for Mali-G610 MC4 (mali), policy auto: ")
+    assert source.startswith("costs: estimates for mali: im2col with 4C beats direct on Mali")
+    assert dot == "int8 dot product of this GPU: signed"
+    head = "block0.pointwise: conv2d+add pointwise/signed "
+    (start,) = (at for at, line in enumerate(lines) if line.startswith(head))
+    cost, work, fused, layouts, *_ = lines[start + 1 :]
+    assert re.match(r"  \d+\.\d us: ", cost)
+    assert work == "  one kernel, 24 KiB read and written, 0.26 million products in tiles of 1x4"
+    assert re.fullmatch(
+        r"  block0\.add is computed in the kernel of block0\.pointwise: "
+        r"\d+\.\d us together, \d+\.\d apart",
+        fused,
+    )
+    assert re.match(r"  not pointwise/signed .+: \d+\.\d us: ", layouts)
+
+
 # -- --diff ---------------------------------------------------------------------------------------
 
 

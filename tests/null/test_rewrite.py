@@ -75,7 +75,7 @@ def test_what_others_read_is_not_fused() -> None:
 def test_a_gate_is_one_table() -> None:
     rewritten = rewrite(gated(), Costs(GPU))
     assert fused(rewritten.graph) == {"conv": "conv2d+mul(sigmoid)"}
-    assert rewritten.notes[0] == "sigmoid and mul are one table"
+    assert rewritten.notes[0].text == "sigmoid and mul are one table"
 
 
 def test_a_forced_sum_stays_alone() -> None:
@@ -110,7 +110,7 @@ def test_what_costs_more_is_not_fused() -> None:
     rewritten = rewrite(residual(depth=1), DearFusion(GPU))
     assert not fused(rewritten.graph)
     (note,) = rewritten.notes
-    assert note.startswith("block0.add is not computed in the kernel of block0.pointwise: ")
+    assert note.text.startswith("block0.add is not computed in the kernel of block0.pointwise: ")
 
 
 def test_tuning_sees_nodes_alone_and_fused() -> None:
