@@ -6,6 +6,7 @@ alike; those that are clearly slower drop out.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -74,8 +75,8 @@ class Contender:
 
     def close(self) -> None:
         """Frees everything."""
-        self.stopwatch.close()
-        self.engine.close()
+        with contextlib.closing(self.engine):
+            self.stopwatch.close()
 
     @property
     def time_us(self) -> float:
@@ -183,18 +184,16 @@ class Contest:
         pending = [c for c in candidates if c not in self._taken()]
         while pending and not self._is_late():
             group: list[Contender] = []
-            try:
+            with contextlib.ExitStack() as stack:
                 while pending and _memory_bytes(group) < MEMORY_BYTES and not self._is_late():
                     contender = contender_of(self.node, pending.pop(0), self._device, weights)
                     if contender:
+                        stack.enter_context(contextlib.closing(contender))
                         group.append(contender)
                         self._contenders.append(contender)
                         # At once: compiling may use up the time before the first round begins.
                         self._sample(contender)
                 self._sample_rounds(group)
-            finally:
-                for contender in group:
-                    contender.close()
 
     def _sample(self, contender: Contender) -> None:
         contender.sample()
@@ -247,6 +246,9 @@ def contender_of(
     except OutOfMemoryError:
         engine.close()
         return None
+    except BaseException:
+        engine.close()
+        raise
 
 
 def single_node_graph(node: BoundNode, candidate: Candidate) -> Graph:
