@@ -90,7 +90,7 @@ DIALECTS = {
         ("Spilled VGPRs", "Spilled SGPRs"),
         (),
         "Subgroups per SIMD",
-        re.compile(r"\bv_dot4\w*"),
+        re.compile(r"\bv_(?:dot4|s?wmma)\w*"),
         re.compile(r"\b(s_buffer|s|buffer|global)_load_\w+"),
         re.compile(r"\bscratch_(load|store)\w*"),
     ),

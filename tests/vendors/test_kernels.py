@@ -120,9 +120,10 @@ def test_inspect_prints_every_kernel(capsys: pytest.CaptureFixture[str], tmp_pat
     assert main([*arguments, "--code", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("radv:navi31: AMD Radeon Graphics (RADV NAVI31), Mesa ")
-    convolutions = [line for line in lines if line.startswith("conv2d_gemm")]
-    assert convolutions
-    assert all("v_dot4_i32_iu8" in line for line in convolutions)
+    matrices = [line for line in lines if line.startswith("conv2d_coopmat")]
+    assert matrices
+    assert all("v_wmma_i32_16x16x16_iu8" in line for line in matrices)
+    assert any(line.startswith("linear_rows") and "v_dot4_i32_iu8" in line for line in lines)
     assert main([*arguments, "--json"]) == 0
     kernels = json.loads(capsys.readouterr().out)["kernels"]
     assert len(kernels) == len(list(tmp_path.iterdir()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from vkbackend.commands import options as shared
 from vkbackend.commands.text import print_json, progress, shortened, table
 from vkbackend.errors import KernelError
 from vkbackend.gpu import GpuInfo
+from vkbackend.ops.conv2d.epilogue import SUM_FIRST, SUM_SECOND, TABLE
 from vkbackend.resolve import resolve
 from vkbackend.vendor import Compiler, Kernel
 from vkbackend.vendor_code import Report
@@ -25,6 +25,11 @@ EXAMPLE = (
     "vkbackend inspect net.vkb --driver panvk:G610 --force conv2d:direct/signed@2x4 --code mali"
 )
 NODES_WIDTH = 28
+# Layouts, tiles and the shape of a matrix have words of their own; the rest is shown where it is
+# not what it mostly is.
+USUAL = {"WEIGHT_PARTS": "1", "SPLITS_K": "1", "REQUANTIZE": "0"}
+HIDDEN = ("SUBGROUPS_N", "MATRICES_M", "MATRICES_N", "EPILOGUE")
+EPILOGUES = {str(SUM_FIRST): "+sum", str(SUM_SECOND): "+sum", str(TABLE): "+table"}
 HEADINGS = ("kernel", "constants", "used by", "instr.", "regs.", "spills", "waves", "loop", "dot")
 
 
@@ -81,11 +86,12 @@ def _inspect(compiler: Compiler, kernel: Kernel, nodes: Sequence[str]) -> Inspec
 
 
 def _write_code(folder: Path, found: Sequence[Inspected]) -> None:
-    """One file per kernel, named by the shader and its constants."""
+    """One file per kernel, numbered as in the table; its first lines say which kernel it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    for entry in found:
-        name = re.sub(r"[^\w.=-]+", "_", str(entry.kernel)).strip("_")
-        (folder / f"{name}.txt").write_text(entry.report.assembly)
+    for number, entry in enumerate(found, start=1):
+        title = f"{entry.kernel}\nused by {', '.join(entry.nodes)}\n\n"
+        path = folder / f"{number:02}.{entry.kernel.shader}.txt"
+        path.write_text(title + entry.report.assembly)
 
 
 def _json(entry: Inspected) -> dict[str, Any]:
@@ -136,20 +142,27 @@ def _row(entry: Inspected) -> tuple[str, ...]:
 
 
 def _constants(kernel: Kernel) -> str:
-    """Layouts and tile in short; the others where they are not what they mostly are."""
+    """Layouts, tile and what follows the convolution in short; the others by name."""
     values: Mapping[str, str] = dict(setting.split("=", 1) for setting in kernel.settings())
     layouts = [value for name, value in values.items() if name.endswith("_LAYOUT")]
     words = ["->".join(layouts)] if layouts else []
     if "TILE_PIXELS" in values:
         words.append(f"{values['TILE_PIXELS']}x{values.get('TILE_WORDS', '1')}")
-    usual = {"WEIGHT_PARTS": "1", "REQUANTIZE": "0", "FROM_SCRATCH": "False", "RESHAPE": "False"}
-    words += [
-        f"{name}={value}"
-        for name, value in values.items()
-        if not name.endswith("_LAYOUT") and not name.startswith("TILE_")
-        if usual.get(name) != value
-    ]
+    if "M_SIZE" in values:
+        matrix = "x".join(values[f"{axis}_SIZE"] for axis in "MNK")
+        words.append(f"{matrix} in {values['TILE_M']}x{values['TILE_N']}")
+    words += [_setting(*item) for item in values.items() if _is_telling(*item)]
+    words += [EPILOGUES[code] for name, code in values.items() if name == "EPILOGUE"]
     return " ".join(words) or "-"
+
+
+def _is_telling(name: str, value: str) -> bool:
+    has_words = name.endswith(("_LAYOUT", "_SIZE")) or name.startswith("TILE_")
+    return not has_words and name not in HIDDEN and value not in ("False", USUAL.get(name))
+
+
+def _setting(name: str, value: str) -> str:
+    return name.lower() if value == "True" else f"{name.lower()}={value}"
 
 
 def _nodes(nodes: Sequence[str]) -> str:
