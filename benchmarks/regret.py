@@ -4,7 +4,7 @@ Compares the plan that `load` makes with the rule of ExecuTorch, with one algori
 convolution, and with the best of a long random search over whole assignments. Every plan's result
 is verified before it is timed.
 
-    python benchmarks/regret.py --networks residual,mobilenetv2@96 --search 120 --json regret.json
+    python benchmarks/regret.py --networks unet@64,mobilenetv2@96 --search 120 --json regret.json
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from vkbackend.resolve import resolve
 from vkbackend.tune import Progress, tune
 from vkbackend.tuning import Tuning
 
-DEFAULT_NETWORKS = "residual,digits,mobilenetv2@96,resnet50@64"
+DEFAULT_NETWORKS = "mobilenetv2@96,resnet50@64,unet@64,shufflenetv2@96"
 MINIMUM_RUNS = 30
 
 

@@ -50,6 +50,10 @@ class Perturbed(Costs):
             for price, candidate in zip(prices, candidates, strict=True)
         ]
 
+    def is_measured(self, node: BoundNode) -> bool:
+        """True, so that what fuses goes by these prices too, and a search tries both."""
+        return True
+
     def _factor(self, key: object) -> float:
         if key not in self._factors:
             self._factors[key] = self._rng.lognormvariate(0.0, self._sigma)
