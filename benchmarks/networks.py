@@ -9,9 +9,10 @@ and the scales of real ones. Batch, height and width are left open.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,18 @@ def images(count: int, size: int, seed: int = 1) -> Float32:
     return total / np.float32(np.sqrt(3))
 
 
+@contextlib.contextmanager
+def quiet_quantizer() -> Iterator[None]:
+    """Without the quantiser's proposals of float optimisations, which it logs at the root."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def quantized(name: str, folder: Path, *, size: int = 224, seed: int = 0) -> Path:
     """The quantised network in a folder: made where it is not there yet.
 
@@ -233,8 +246,7 @@ def quantized(name: str, folder: Path, *, size: int = 224, seed: int = 0) -> Pat
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser proposes float optimisations
-    with tempfile.TemporaryDirectory() as scratch:
+    with quiet_quantizer(), tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch, "float.onnx"), Path(scratch, "quantized.onnx")
         onnx.save(NETWORKS[name](seed), source)
         quantize_static(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+from benchmarks.networks import quiet_quantizer
 from tests.null.onnx_networks import Network, assert_equal_bits, session
 from vkbackend import reference
 from vkbackend.demo import digits_data
@@ -97,19 +97,19 @@ def quantised(
     network: FloatNetwork, folder: Path, act: QuantType, weight: QuantType, **options: Any
 ) -> onnx.ModelProto:
     """What quantize_static makes of the network."""
-    logging.getLogger().setLevel(logging.ERROR)  # it proposes float optimisations
     source, target = folder / "float.onnx", folder / "quantised.onnx"
     onnx.save(network.build(), source)
     images = [network.rng.normal(size=network.image).astype(np.float32) for _ in range(2)]
-    quantize_static(
-        source,
-        target,
-        Calibration(images),
-        activation_type=act,
-        weight_type=weight,
-        reduce_range=act == QuantType.QInt8,
-        **options,
-    )
+    with quiet_quantizer():
+        quantize_static(
+            source,
+            target,
+            Calibration(images),
+            activation_type=act,
+            weight_type=weight,
+            reduce_range=act == QuantType.QInt8,
+            **options,
+        )
     return onnx.load(target)
 
 
