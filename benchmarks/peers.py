@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import gc
 import importlib.metadata
 import json
 import os
@@ -279,7 +280,11 @@ def _run(options: argparse.Namespace) -> None:
             options.json.write_text(json.dumps(facts_of(races, device, options), indent=1) + "\n")
         if options.plot:
             draw(races, device.info.name, options.clock, options.plot)
+        # ncnn's networks have to be gone before its Vulkan instance is.
+        races.clear()
+        kinds.clear()
         if arena.ncnn is not None:
+            gc.collect()
             arena.ncnn.close()
 
 
