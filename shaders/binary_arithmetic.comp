@@ -1,8 +1,8 @@
-// An affine function of two int8 values, each step rounded to float32 on its own: used where
-// enumerating all pairs has proved it equal to the table (vkbackend/quant/pair.py is the twin).
+// An affine function of two int8 tensors of one shape and layout (affine_sum.glsl).
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
+#include "affine_sum.glsl"
 #include "int8.glsl"
 
 layout(local_size_x = 64) in;
@@ -26,12 +26,8 @@ layout(push_constant) uniform Parameters {
 void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (word >= word_count) return;
-    vec4 a = vec4(unpack_int8(a_words[word]) - a_storage_offset);
-    vec4 b = vec4(unpack_int8(b_words[word]) - b_storage_offset);
-    precise vec4 from_a = a * a_scale;
-    precise vec4 from_b = b * b_scale;
-    precise vec4 shifted = from_b + offset;
-    precise vec4 total = from_a + shifted;
-    ivec4 result = ivec4(clamp(roundEven(total), float(low), float(high)));
+    ivec4 a = unpack_int8(a_words[word]) - a_storage_offset;
+    ivec4 b = unpack_int8(b_words[word]) - b_storage_offset;
+    ivec4 result = affine_sum(a, b, a_scale, b_scale, offset, low, high);
     output_words[word] = pack_int8(result + output_storage_offset);
 }

@@ -5,6 +5,7 @@
 #pragma variants FORM table arithmetic
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
+#include "affine_sum.glsl"
 #include "int8.glsl"
 #include "layout.glsl"
 
@@ -61,14 +62,12 @@ int compute(ivec4 a, ivec4 b) {
 }
 #else
 int compute(ivec4 a, ivec4 b) {
-    vec4 value_a = vec4(a - a_offset);
-    vec4 value_b = vec4(b - b_offset);
-    precise vec4 first = PRODUCT ? value_a * value_b : value_a;
-    precise vec4 scaled = first * a_scale;
-    precise vec4 from_b = value_b * b_scale;
-    precise vec4 shifted = PRODUCT ? vec4(offset) : from_b + offset;
-    precise vec4 total = scaled + shifted;
-    ivec4 result = ivec4(clamp(roundEven(total), float(low), float(high)));
+    a -= a_offset;
+    b -= b_offset;
+    // A product of two int8 values is small too; then nothing is left of the second.
+    ivec4 first = PRODUCT ? a * b : a;
+    ivec4 second = PRODUCT ? ivec4(0) : b;
+    ivec4 result = affine_sum(first, second, a_scale, b_scale, offset, low, high);
     return pack_int8(result + output_storage_offset);
 }
 #endif

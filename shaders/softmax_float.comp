@@ -4,6 +4,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
+#include "division.glsl"
 #include "int8.glsl"
 #include "layout.glsl"
 
@@ -28,37 +29,7 @@ layout(push_constant) uniform Parameters {
 shared int partial[64];
 shared ivec2 partial_sums[64];
 
-// a / b of two positive float32 numbers, a <= b, rounded to the nearest, halves to even.
-float divide(float a, float b) {
-    uint a_bits = floatBitsToUint(a);
-    uint b_bits = floatBitsToUint(b);
-    if (a_bits == 0u) return 0.0;
-    uint rest = a_bits & 0x7FFFFFu | 0x800000u;
-    uint divisor = b_bits & 0x7FFFFFu | 0x800000u;
-    int exponent = int(a_bits >> 23) - int(b_bits >> 23) + 127;
-    if (rest < divisor) {
-        rest <<= 1;
-        exponent--;
-    }
-    uint quotient = 0u;
-    for (int i = 0; i < 24; i++) {
-        bool fits = rest >= divisor;
-        rest = (fits ? rest - divisor : rest) << 1;
-        quotient = quotient << 1 | (fits ? 1u : 0u);
-    }
-    bool up = rest > divisor || (rest == divisor && (quotient & 1u) == 1u);
-    // A carry out of the fraction raises the exponent, as it should.
-    uint bits = (uint(exponent - 1) << 23) + quotient + (up ? 1u : 0u);
-    return exponent < 1 ? 0.0 : uintBitsToFloat(bits);
-}
-
-int quantize(float x) {
-    int reached = 0;
-    [[unroll]] for (int size = 128; size > 0; size /= 2) {
-        reached += thresholds[reached + size - 1] <= x ? size : 0;
-    }
-    return reached - 128;
-}
+#include "thresholds.glsl"
 
 void main() {
     int lane = int(gl_LocalInvocationID.x);
@@ -111,9 +82,9 @@ void main() {
         ivec4 x = unpack_int8(input_words[first_read + word * read_stride]);
         ivec4 lanes = ivec4(0);
         for (int j = 0; j < min(4, channels - 4 * word); j++) {
-            float y = divide(intBitsToFloat(exponentials[greatest - x[j]].x), total);
+            float y = divide_exactly(intBitsToFloat(exponentials[greatest - x[j]].x), total);
             if (QUANTIZES) {
-                lanes[j] = quantize(y);
+                lanes[j] = quantize_by_row(0, y);
             } else {
                 output_words[first_write + (4 * word + j) * write_stride] = floatBitsToInt(y);
             }

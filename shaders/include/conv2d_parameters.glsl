@@ -27,14 +27,14 @@ layout(push_constant) uniform Parameters {
     int clamp_high;
     int first_pixel;        // this dispatch computes pixels first_pixel ... + pixel_count - 1
     int pixel_count;
-    int sum_first_offset;   // of epilogue.glsl, from here on
-    int sum_second_offset;
-    int sum_output_offset;
+    int sum_a_storage_offset;  // of epilogue.glsl, from here on
+    int sum_b_storage_offset;
+    int sum_output_storage_offset;
     int sum_low;
     int sum_high;
-    float sum_first_scale;
-    float sum_second_scale;
-    float sum_constant;
+    float sum_a_scale;
+    float sum_b_scale;
+    float sum_offset;
 };
 
 ivec4 input_dims() { return ivec4(batch, in_channels, in_height, in_width); }

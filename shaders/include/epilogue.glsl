@@ -1,8 +1,9 @@
 // What may follow a convolution's requantisation before its words are stored: an affine sum with a
-// second tensor of the same shape and layout, each step rounded to float32 on its own (as in
-// binary_arithmetic.comp; vkbackend/quant/pair.py is the twin), or a table of 256 bytes.
+// second tensor of the same shape and layout, or a table of 256 bytes.
 #ifndef EPILOGUE_GLSL
 #define EPILOGUE_GLSL
+
+#include "affine_sum.glsl"
 
 layout(constant_id = 11) const int EPILOGUE = 0;
 
@@ -13,21 +14,9 @@ const int TABLE = 3;
 // Of the second tensor, or of the table; never read without an epilogue.
 layout(set = 0, binding = 4) restrict readonly buffer Epilogue { int epilogue_words[]; };
 
-// Small whole numbers to float32 and back without instructions that convert, which GPUs have few
-// of: added to a float that leaves no bits for a fraction. It rounds as requantize_float does.
-const int WHOLE_BITS = 0x4B400000;  // of 1.5 * 2^23
-
-vec4 small_float(ivec4 values) { return intBitsToFloat(values + WHOLE_BITS) - 12582912.0; }
-
-ivec4 affine_sum(ivec4 first, ivec4 second) {
-    vec4 a = small_float(first - sum_first_offset);
-    vec4 b = small_float(second - sum_second_offset);
-    precise vec4 from_a = a * sum_first_scale;
-    precise vec4 from_b = b * sum_second_scale;
-    precise vec4 shifted = from_b + sum_constant;
-    precise vec4 total = from_a + shifted;
-    precise vec4 rounded = clamp(total, float(sum_low), float(sum_high)) + 12582912.0;
-    return floatBitsToInt(rounded) - WHOLE_BITS + sum_output_offset;
+ivec4 sum_of(ivec4 a, ivec4 b) {
+    return affine_sum(a - sum_a_storage_offset, b - sum_b_storage_offset, sum_a_scale, sum_b_scale,
+                      sum_offset, sum_low, sum_high) + sum_output_storage_offset;
 }
 
 int look_up(int value) {
@@ -43,9 +32,9 @@ int other_word(int address) {
 // The word to store, from four requantised values and the second tensor's word.
 int finished_with(ivec4 lanes, int other) {
     if (EPILOGUE == SUM_FIRST) {
-        lanes = affine_sum(lanes, unpack_int8(other));
+        lanes = sum_of(lanes, unpack_int8(other));
     } else if (EPILOGUE == SUM_SECOND) {
-        lanes = affine_sum(unpack_int8(other), lanes);
+        lanes = sum_of(unpack_int8(other), lanes);
     } else if (EPILOGUE == TABLE) {
         lanes = ivec4(look_up(lanes.x), look_up(lanes.y), look_up(lanes.z), look_up(lanes.w));
     }

@@ -4,17 +4,16 @@
 #define REQUANTIZE_GLSL
 
 #include "fixed_point.glsl"
+#include "rounding.glsl"
 
 layout(constant_id = 10) const int REQUANTIZE = 0;
 
-// Mode 0, ONNX Runtime: one float multiply, halves to even. Clamped first, which changes nothing
-// since the limits are whole; then a sum that leaves no bits for a fraction rounds, as any float
-// operation does: on GPUs that is cheaper than instructions that round and convert.
+// Mode 0, ONNX Runtime: one float multiply, halves to even. Clamped before it is rounded, which
+// changes nothing since the limits are whole.
 int requantize_float(int accumulator, float multiplier, int zero_point, int low, int high) {
-    const float WHOLE = 12582912.0;  // 1.5 * 2^23
     precise float scaled = float(accumulator) * multiplier;
-    precise float rounded = clamp(scaled, float(low - zero_point), float(high - zero_point)) + WHOLE;
-    return floatBitsToInt(rounded) - floatBitsToInt(WHOLE) + zero_point;
+    float clamped = clamp(scaled, float(low - zero_point), float(high - zero_point));
+    return nearest_whole(clamped) + zero_point;
 }
 
 // Mode 1, TensorFlow Lite's: a multiplier and a shift, rounded twice.

@@ -123,7 +123,7 @@ class Binary(Operator):
             shader = "binary_table"
         elif same and self.affine is not None:
             shader = "binary_arithmetic"
-            push |= self._affine_push(node)
+            push |= self.affine_push(node)
         else:
             shader = f"binary_broadcast.{choice.algorithm}"
             push |= _dims_push(node) | self._form_push(node, choice.algorithm)
@@ -147,7 +147,7 @@ class Binary(Operator):
             return {}
         a, b = (tensor.quantized for tensor in node.inputs)
         if self.affine is not None:
-            push = self._affine_push(node)
+            push = self.affine_push(node)
             return {
                 "a_offset": push.pop("a_storage_offset"),
                 "b_offset": push.pop("b_storage_offset"),
@@ -166,8 +166,8 @@ class Binary(Operator):
             "offset": self.product[1],
         }
 
-    def _affine_push(self, node: BoundNode) -> dict[str, int | float]:
-        """Push constants of binary_arithmetic.comp."""
+    def affine_push(self, node: BoundNode) -> dict[str, int | float]:
+        """Push constants of binary_arithmetic.comp; with `sum_` before, of epilogue.glsl."""
         assert self.affine is not None
         low, high = self.output.range
         return {

@@ -127,7 +127,8 @@ class Conv2dFused(Operator):
         code, source, push = TABLE, weights_ref("table"), dict(dispatch.push)
         if isinstance(self.follower, Binary):
             code, source = (SUM_SECOND if self.position else SUM_FIRST), input_ref(1)
-            push |= _sum_push(self.follower, self._follower(node, made))
+            values = self.follower.affine_push(self._follower(node, made))
+            push |= {f"sum_{name}": value for name, value in values.items()}
         bindings: dict[str, Ref] = {**dispatch.bindings, "Epilogue": source}
         constants: dict[str, Constant] = {**dispatch.constants, "EPILOGUE": code}
         return dataclasses.replace(dispatch, bindings=bindings, push=push, constants=constants)
@@ -155,19 +156,3 @@ def _options(geometry: Geometry, others: tuple[TensorType, ...], gpu: GpuInfo) -
         layouts = (*candidate.input_layouts, *(layout for _ in others))
         found.append(dataclasses.replace(candidate, input_layouts=layouts, work=works[key]))
     return Options(tuple(found), alone.rejected)
-
-
-def _sum_push(op: Binary, node: BoundNode) -> dict[str, int | float]:
-    """Push constants of epilogue.glsl."""
-    assert op.affine is not None
-    first, second = (tensor.quantized for tensor in node.inputs)
-    low, high = op.output.range
-    factors = ("sum_first_scale", "sum_second_scale", "sum_constant")
-    return {
-        "sum_first_offset": first.storage_offset,
-        "sum_second_offset": second.storage_offset,
-        "sum_output_offset": op.output.storage_offset,
-        "sum_low": low,
-        "sum_high": high,
-        **dict(zip(factors, op.affine, strict=True)),
-    }

@@ -11,14 +11,14 @@ TABLE = 3
 
 # Push constants of kernels without a sum.
 NO_SUM: dict[str, int | float] = {
-    "sum_first_offset": 0,
-    "sum_second_offset": 0,
-    "sum_output_offset": 0,
+    "sum_a_storage_offset": 0,
+    "sum_b_storage_offset": 0,
+    "sum_output_storage_offset": 0,
     "sum_low": 0,
     "sum_high": 0,
-    "sum_first_scale": 0.0,
-    "sum_second_scale": 0.0,
-    "sum_constant": 0.0,
+    "sum_a_scale": 0.0,
+    "sum_b_scale": 0.0,
+    "sum_offset": 0.0,
 }
 
 
