@@ -9,7 +9,8 @@ from typing import ClassVar
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, TensorType
 from vkbackend.layouts import PACKED
-from vkbackend.ops.base import Candidate, Dispatch, Operator, Options, Work
+from vkbackend.ops.base import Candidate, Dispatch, Operator, Options
+from vkbackend.ops.packed import alias_options
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,7 @@ class Clone(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """The same memory, in any packed layout."""
-        work = Work(dispatches=0)
-        return Options(
-            tuple(Candidate("alias", (layout,), layout, work, alias=True) for layout in PACKED)
-        )
+        return alias_options(PACKED)
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """Nothing."""

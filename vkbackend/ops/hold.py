@@ -10,8 +10,9 @@ from vkbackend.errors import GraphError
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, TensorType
 from vkbackend.layouts import CHANNEL_PACKED, dims_of
-from vkbackend.ops.base import Candidate, Dispatch, Operator, Options, Work
+from vkbackend.ops.base import Candidate, Dispatch, Operator, Options
 from vkbackend.ops.conv2d.geometry import Pair, image_of
+from vkbackend.ops.packed import alias_options
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ class Hold(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """The input's own memory."""
-        work = Work(dispatches=0)
-        return Options(
-            tuple(Candidate("alias", (one,), one, work, alias=True) for one in CHANNEL_PACKED)
-        )
+        return alias_options(CHANNEL_PACKED)
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """Nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import BoundNode
@@ -23,6 +23,14 @@ from vkbackend.ops.base import (
 
 MAX_GRID_COLUMNS = 65535
 Pair = tuple[int, int]
+
+
+def alias_options(layouts: Iterable[str]) -> Options:
+    """The input's own memory, in any of these layouts."""
+    work = Work(dispatches=0)
+    return Options(
+        tuple(Candidate("alias", (layout,), layout, work, alias=True) for layout in layouts)
+    )
 
 
 def packed_options(

@@ -11,6 +11,7 @@ from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Shape, TensorType
 from vkbackend.layouts import CHANNEL_PACKED, dims_of, size_bytes
 from vkbackend.ops.base import Candidate, Dispatch, Operator, Options, Work, range_problem, total
+from vkbackend.ops.packed import alias_options
 from vkbackend.ops.relayout import copy_dispatch
 
 
@@ -51,13 +52,7 @@ class Reshape(Operator):
         """
         old, new = node.inputs[0], node.outputs[0]
         if dims_of(old.shape) == dims_of(new.shape):
-            work = Work(dispatches=0)
-            return Options(
-                tuple(
-                    Candidate("alias", (layout,), layout, work, alias=True)
-                    for layout in CHANNEL_PACKED
-                )
-            )
+            return alias_options(CHANNEL_PACKED)
         found = []
         for source in CHANNEL_PACKED:
             for target in CHANNEL_PACKED:

@@ -79,7 +79,7 @@ def matrix_of(gpu: GpuInfo) -> CooperativeMatrix | None:
         and m.scope == "subgroup"
         and not m.saturating
         and m.k_size % 8 == 0
-        and 64 % m.k_size == 0
+        and all(variant.chunk_bytes % m.k_size == 0 for variant in VARIANTS)
         and 16 % m.m_size == 0
         and m.n_size % 8 == 0
     ]
