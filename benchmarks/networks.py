@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.stages import MOBILENETV2, RESNET50
 
 Float32 = npt.NDArray[np.float32]
 FORM = 1  # raise it when a network or the way it is quantised changes: cached files have it
@@ -111,16 +116,7 @@ def mobilenetv2(seed: int = 0) -> onnx.ModelProto:
     """MobileNetV2 1.0 (Sandler et al. 2018, table 2)."""
     net = Builder(seed)
     x = net.relu6(net.conv("image", 32, stride=2))
-    stages = (
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    )
-    for expand, filters, blocks, first_stride in stages:
+    for expand, filters, blocks, first_stride in MOBILENETV2:
         for block in range(blocks):
             start, wide = x, net.channels[x] * expand
             hidden = x if expand == 1 else net.relu6(net.conv(x, wide, 1))
@@ -135,7 +131,7 @@ def resnet50(seed: int = 0) -> onnx.ModelProto:
     """ResNet-50 (He et al. 2015), stride in the 3x3 convolution."""
     net = Builder(seed)
     x = net.max_pool(net.relu(net.conv("image", 64, 7, 2)), 3, 2, 1)
-    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+    for stage, (width, blocks) in enumerate(RESNET50):
         for block in range(blocks):
             stride = 2 if stage and block == 0 else 1
             hidden = net.relu(net.conv(x, width, 1))

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.stages import MOBILENETV2, RESNET50
+
 RUNS = 30
 
 
@@ -88,7 +90,7 @@ def _resnet50() -> Any:
 
     layers: list[Any] = [_unit(3, 64, 7, 2, 1, nn.ReLU(True)), nn.MaxPool2d(3, 2, 1)]
     channels = 64
-    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+    for stage, (width, blocks) in enumerate(RESNET50):
         for block in range(blocks):
             stride = 2 if stage and block == 0 else 1
             body = nn.Sequential(
@@ -109,9 +111,7 @@ def _mobilenetv2() -> Any:
 
     layers: list[Any] = [_unit(3, 32, 3, 2, 1, nn.ReLU6(True))]
     channels = 32
-    stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
-              (6, 160, 3, 2), (6, 320, 1, 1))  # fmt: skip
-    for expand, filters, blocks, first_stride in stages:
+    for expand, filters, blocks, first_stride in MOBILENETV2:
         for block in range(blocks):
             wide = channels * expand
             first = [_unit(channels, wide, 1, 1, 1, nn.ReLU6(True))] if expand > 1 else []

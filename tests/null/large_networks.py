@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.stages import MOBILENETV2, RESNET50
 from tests.null.networks import Builder, Q
 from vkbackend.frontends.onnx import from_onnx
 from vkbackend.graph import Graph, TensorType
@@ -27,7 +28,7 @@ def resnet50(size: int = 224) -> Graph:
     stem = builder.conv("stem", "quantize.y", 64, 7, stride=2)
     builder.add("pool", MaxPool((3, 3), (2, 2), (1, 1, 1, 1)), [stem], "pool.y")
     tensor = "pool.y"
-    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), start=1):
+    for stage, (width, blocks) in enumerate(RESNET50, start=1):
         for block in range(blocks):
             stride = 2 if stage > 1 and block == 0 else 1
             name = f"layer{stage}.{block}"
@@ -44,16 +45,7 @@ def mobilenetv2(size: int = 224) -> Graph:
     """MobileNetV2 1.0 (Sandler et al. 2018, table 2)."""
     builder = _image(size)
     tensor = builder.conv("stem", "quantize.y", 32, 3, stride=2)
-    stages = (
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    )
-    for stage, (expand, channels, blocks, first_stride) in enumerate(stages, start=1):
+    for stage, (expand, channels, blocks, first_stride) in enumerate(MOBILENETV2, start=1):
         for block in range(blocks):
             name = f"block{stage}.{block}"
             stride = first_stride if block == 0 else 1
