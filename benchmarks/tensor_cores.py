@@ -19,24 +19,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import models
 from benchmarks.layers import LAYERS, PEERS, Layer
 from tests.cases.case import Case
-from tests.gpu.cooperative_matrices import CASES
+from tests.gpu.cooperative_matrices import CASES, try_case
 from vkbackend.commands.text import table
 from vkbackend.contest import Contender, contender_of
 from vkbackend.costs import Costs
 from vkbackend.device import Device
-from vkbackend.engine import Engine
 from vkbackend.errors import VkBackendError
 from vkbackend.graph import BoundNode
 from vkbackend.ops.base import Candidate
-from vkbackend.policy import rule_for
-from vkbackend.resolve import resolve
 from vkbackend.weights import WeightStore
 
 WARM_UP_S = 0.15
@@ -72,20 +67,10 @@ def check(device: Device) -> int:
     """How many candidates gave the reference's bits; VkBackendError on the first that did not."""
     count = 0
     for case in CASES:
-        graph, arrays = case.graph(), case.arrays()
-        (node,) = graph.bound_nodes()
-        (expected,) = node.op.reference(node, arrays)
-        for candidate in node.op.candidates(node, device.info).eligible:
-            if not candidate.algorithm.startswith("coopmat"):
-                continue
-            plan = resolve(graph, device.info, force=rule_for("node", candidate))
-            engine = Engine(plan, device, WeightStore(device))
-            (result,) = engine.run(arrays)
-            engine.close()
-            wrong = int(np.count_nonzero(result != expected))
-            if wrong:
-                raise VkBackendError(f"{case.name}: {candidate.label}: {wrong} values are wrong")
-            count += 1
+        tried, wrong = try_case(case, device, all_tiles=True)
+        if wrong:
+            raise VkBackendError(f"{case.name}: wrong values from {', '.join(wrong)}")
+        count += tried
     return count
 
 

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from tests.cases import conv2d, conv2d_fused, linear
+from tests.cases.case import Case
 from vkbackend.device import Device
 from vkbackend.engine import Engine
 from vkbackend.policy import rule_for
@@ -25,30 +26,36 @@ CASES = [*conv2d.CASES, *conv2d_fused.CASES, *linear.CASES, LONG_K, ALIGNED, GRO
 ALL_TILES = ("square", "deep", "square_sum0")  # the others take one: compiling is slow
 
 
+def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[str]]:
+    """How many candidates ran, and those that gave other bits than the reference."""
+    graph, arrays = case.graph(), case.arrays()
+    (node,) = graph.bound_nodes()
+    (expected,) = node.op.reference(node, arrays)
+    candidates = [
+        candidate
+        for candidate in node.op.candidates(node, device.info).eligible
+        if candidate.algorithm.startswith("coopmat")
+    ]
+    tried = candidates if all_tiles else candidates[-1:]
+    wrong = []
+    for candidate in tried:
+        plan = resolve(graph, device.info, force=rule_for("node", candidate))
+        engine = Engine(plan, device, WeightStore(device))
+        (result,) = engine.run(arrays)
+        engine.close()
+        if not np.array_equal(result, expected):
+            wrong.append(f"{candidate.label} {candidate.tile}")
+    return len(tried), wrong
+
+
 def main(names: list[str]) -> None:
     """Runs the named cases, or all."""
     with Device.open() as device:
         for case in CASES:
             if names and case.name not in names:
                 continue
-            graph, arrays = case.graph(), case.arrays()
-            (node,) = graph.bound_nodes()
-            (expected,) = node.op.reference(node, arrays)
-            candidates = [
-                candidate
-                for candidate in node.op.candidates(node, device.info).eligible
-                if candidate.algorithm.startswith("coopmat")
-            ]
-            tried = candidates if case.name in ALL_TILES else candidates[-1:]
-            wrong = []
-            for candidate in tried:
-                plan = resolve(graph, device.info, force=rule_for("node", candidate))
-                engine = Engine(plan, device, WeightStore(device))
-                (result,) = engine.run(arrays)
-                engine.close()
-                if not np.array_equal(result, expected):
-                    wrong.append(f"{candidate.label} {candidate.tile}")
-            answer = {"case": case.name, "tried": len(tried), "wrong": wrong}
+            tried, wrong = try_case(case, device, all_tiles=case.name in ALL_TILES)
+            answer = {"case": case.name, "tried": tried, "wrong": wrong}
             print(json.dumps(answer), flush=True)
 
 
