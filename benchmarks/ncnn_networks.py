@@ -24,6 +24,7 @@ from benchmarks.ncnn_files import (
     int8_form,
     int8_weights,
 )
+from vkbackend.errors import InputError
 
 Float32 = npt.NDArray[np.float32]
 GREATEST = 127.0
@@ -148,7 +149,7 @@ class Converter:
             "Gemm": self._linear,
         }
         if node.op_type not in known:
-            raise NotImplementedError(f"{node.op_type} is not written as an ncnn layer here")
+            raise InputError(f"{node.op_type} is not written as an ncnn layer here")
         kind, parameters, weights = known[node.op_type](node)
         inputs = [name for name in node.input if name not in self._constants]
         shape = self._shape(node.output[0])

@@ -146,7 +146,7 @@ class Arena:
         for peer, make in makers.items():
             try:
                 contestants.append(make())
-            except (InputError, NotImplementedError, RuntimeError) as error:
+            except (InputError, RuntimeError) as error:
                 absent[peer] = str(error)
         for turn in range(-WARM, self.options.samples):
             for contestant in contestants:

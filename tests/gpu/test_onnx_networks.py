@@ -21,12 +21,6 @@ CALIBRATED = 64  # one quantised file serves all sizes
 SHARED = Path(env.SHARED.read()) / "models/shufflenetv2_qdq"
 
 
-@pytest.fixture(scope="session")
-def folder(pytestconfig: pytest.Config) -> Path:
-    """Where quantised networks are kept from run to run."""
-    return Path(str(pytestconfig.cache.mkdir("networks")))  # type: ignore[union-attr]
-
-
 def expected_of(path: Path, image: Array) -> Array:
     """What ONNX Runtime's int8 kernels give."""
     result: Array = session(onnx.load(path)).run(None, {"image": image})[0]

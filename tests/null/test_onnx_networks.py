@@ -17,12 +17,6 @@ SIZE = 32
 SHARED = Path(env.SHARED.read()) / "models/shufflenetv2_qdq"
 
 
-@pytest.fixture(scope="session")
-def folder(pytestconfig: pytest.Config) -> Path:
-    """Where quantised networks are kept from run to run."""
-    return Path(str(pytestconfig.cache.mkdir("networks")))  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_tensor(name: str, folder: Path) -> None:
     """Each is an output, so that no later layer can hide a difference."""
