@@ -146,11 +146,17 @@ def test_what_is_known_is_measured_again_when_asked(
     file = Tuning(tmp_path / "tuning.sqlite")
     file.merge(tuned)
     before = file.times_us(lavapipe.identity)
-    summary = tune(graph, lavapipe, file, budget_s=0.5, again=True)
-    assert (summary.nodes_before, summary.is_complete) == (0, False)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.candidates == 5:
+            raise KeyboardInterrupt
+
+    summary = tune(graph, lavapipe, file, again=True, progress=interrupt)
+    assert (summary.nodes_before, summary.nodes, summary.candidates) == (0, 0, 5)
     after = file.times_us(lavapipe.identity)
     assert before.keys() == after.keys()
-    assert 0 < len(after.items() - before.items()) <= summary.candidates
+    # What is guessed of the node's other candidates may not replace what was measured of them.
+    assert 0 < len(after.items() - before.items()) <= 5
 
 
 def test_a_budget_ends(lavapipe: Device, graph: Graph, tmp_path: Path) -> None:
