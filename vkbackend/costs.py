@@ -54,11 +54,13 @@ _LAVAPIPE = CostTable(
         "direct": 1.07,
         "depthwise": 2.9,
         "depthwise_rows": 1.8,
+        "depthwise_dot": 1.5,
         "rows": 10.0,
         "workgroup_sum": 210.0,  # of means: 64 lanes in turn, and a barrier
         "lane_sum": 60.0,
         "coopmat": 8.0,  # one lane after the other: to test with, not to be fast
         "coopmat_split": 8.0,
+        "coopmat_window": 8.0,
     },
     layout_factor={
         ("pointwise", "4C"): 1.03,
@@ -99,7 +101,12 @@ _MALI = CostTable(
     bytes_per_us=12_000.0,
     busy_invocations=4096,
     dot_speedup=3.0,
-    algorithm_factor={"direct": 2.6, "depthwise": 0.5, "depthwise_rows": 0.4},
+    algorithm_factor={
+        "direct": 2.6,
+        "depthwise": 0.5,
+        "depthwise_rows": 0.4,
+        "depthwise_dot": 1.0,
+    },
     layout_factor={
         ("im2col", "4C1W"): 1.15,
         ("im2col", "4W4C"): 1.1,
@@ -109,6 +116,8 @@ _MALI = CostTable(
         ("depthwise", "4W4C"): 1.05,
         ("depthwise_rows", "4C"): 1.05,
         ("depthwise_rows", "4W4C"): 1.05,
+        ("depthwise_dot", "4C"): 1.05,
+        ("depthwise_dot", "4W4C"): 1.05,
     },
     tile_factor={
         (1, 4): 1.0,
@@ -136,7 +145,12 @@ _ADRENO = CostTable(
     scratch_factor=3.0,
     dot_speedup=4.0,
     form_speedup={Dot.FLOAT: 1.6},
-    algorithm_factor={"direct": 1.2, "depthwise": 0.5, "depthwise_rows": 0.4},
+    algorithm_factor={
+        "direct": 1.2,
+        "depthwise": 0.5,
+        "depthwise_rows": 0.4,
+        "depthwise_dot": 0.8,
+    },
     layout_factor={
         ("direct", "4C"): 1.3,
         ("direct", "4W4C"): 1.1,
@@ -144,6 +158,8 @@ _ADRENO = CostTable(
         ("depthwise", "4W4C"): 1.1,
         ("depthwise_rows", "4C"): 1.3,
         ("depthwise_rows", "4W4C"): 1.1,
+        ("depthwise_dot", "4C"): 1.3,
+        ("depthwise_dot", "4W4C"): 1.1,
         ("pointwise", "4C"): 1.2,
         ("im2col", "4C1W"): 1.05,
         ("im2col", "4W4C"): 1.05,
@@ -168,26 +184,33 @@ _NVIDIA = CostTable(
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 1.1,
-        "depthwise": 0.12,
-        "depthwise_rows": 0.14,
+        "depthwise": 0.19,
+        "depthwise_rows": 0.07,
+        "depthwise_dot": 0.16,
         "rows": 10.0,  # a long K in one invocation
         "coopmat": 0.04,
         "coopmat_split": 0.04,
+        "coopmat_window": 0.034,
     },
     layout_factor={
         (algorithm, layout): factor
-        for algorithm in ("direct", "im2col", "pointwise", "depthwise_rows")
+        for algorithm in ("direct", "im2col", "pointwise")
         for layout, factor in (("4C", 1.3), ("4W4C", 1.15))
-    },
+    }
+    | {("depthwise_rows", "4C"): 20.0, ("depthwise_rows", "4W4C"): 5.0},
     tile_factor={
         (4, 2): 1.0,
         (2, 2): 1.2,
         (2, 4): 1.0,
         (8, 2): 1.0,
         (1, 4): 1.1,
+        (7, 1): 1.4,
+        (4, 1): 1.0,
+        (2, 1): 1.9,
+        (1, 1): 2.0,
         (256, 32): 1.0,  # from here on cooperative matrices
-        (128, 32): 1.1,
-        (64, 32): 1.3,
+        (128, 32): 1.0,
+        (128, 16): 1.35,
         (64, 16): 1.6,
         (32, 16): 2.3,
     },

@@ -69,6 +69,8 @@ CASES = [
     ),
     conv("depthwise_spread", (1, 5, 8, 17), 5, (2, 3), groups=5, dilation=(1, 2), x=UINT8),
     conv("depthwise_wide", (1, 7, 3, 29), 7, (1, 7), groups=7, padding=(0, 3, 0, 3), stride=(1, 3)),
+    conv("depthwise_five", (1, 8, 11, 13), 8, (5, 5), groups=8, padding=(2, 2, 2, 2)),
+    conv("depthwise_five_strided", (2, 6, 9, 14), 6, (5, 5), groups=6, stride=(2, 2), x=UINT8),
     conv("weight_zero_point", (1, 10, 6, 7), 9, (3, 3), weight_zero_point=19, x=UINT8),
     conv("depthwise_zero_point", (1, 6, 7, 5), 6, (3, 3), groups=6, weight_zero_point=-90),
     conv("one_axis", (2, 6, 23), 10, (1, 5), padding=(0, 2, 0, 1)),

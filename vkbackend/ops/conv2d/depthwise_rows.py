@@ -32,7 +32,7 @@ WIDEST = 7  # kernel and stride unroll
 
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
     """Eligible for depthwise kernels that are not dilated along the row."""
-    problem = _problem(geometry)
+    problem = reason_against(geometry)
     if problem:
         return Options((), (Rejected(ALGORITHM, problem),))
     kernels = [(Dot.PLAIN, tile) for tile in TILES]
@@ -41,7 +41,8 @@ def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
     return enumerate_candidates(ALGORITHM, geometry, gpu, kernels, within_rows=True)
 
 
-def _problem(geometry: Geometry) -> str | None:
+def reason_against(geometry: Geometry) -> str | None:
+    """Why a kernel's rows cannot be unrolled, or None."""
     reason = depthwise.reason_against(geometry)
     if reason:
         return reason

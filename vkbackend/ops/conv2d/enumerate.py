@@ -74,10 +74,11 @@ def tile_grid(geometry: Geometry, tile: Tile, pixel_count: int) -> Grid:
 
 def row_grid(geometry: Geometry, tile: Tile) -> Grid:
     """Workgroups of the kernels whose tiles lie within a row of the image."""
-    return _grid(geometry, tile, _row_tiles(geometry, tile))
+    return _grid(geometry, tile, row_tiles(geometry, tile))
 
 
-def _row_tiles(g: Geometry, tile: Tile) -> int:
+def row_tiles(g: Geometry, tile: Tile) -> int:
+    """Tiles of an image's rows, none of which spans two."""
     return g.batch * g.out_size[0] * ceil_div(g.out_size[1], tile[0])
 
 
@@ -108,7 +109,7 @@ def enumerate_candidates(
     for tile, dots in dots_of.items():
         pixel_tiles = ceil_div(geometry.pixel_count, tile[0])
         if within_rows:
-            pixel_tiles = _row_tiles(geometry, tile)
+            pixel_tiles = row_tiles(geometry, tile)
         outputs = _computed_outputs(algorithm, geometry, gpu, tile, pixel_tiles)
         macs = outputs * geometry.taps * 4 * geometry.block_words(tile[1]) * geometry.weight_parts
         grid = _grid(geometry, tile, pixel_tiles)

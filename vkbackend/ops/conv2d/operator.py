@@ -17,6 +17,7 @@ from vkbackend.ops.base import Candidate, Dispatch, Operator, Options
 from vkbackend.ops.conv2d import (
     coopmat,
     depthwise,
+    depthwise_dot,
     depthwise_rows,
     direct,
     im2col,
@@ -27,7 +28,15 @@ from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-MODULES = (coopmat, pointwise, depthwise_rows, depthwise, im2col, direct)
+MODULES = (
+    coopmat,
+    pointwise,
+    depthwise_dot,
+    depthwise_rows,
+    depthwise,
+    im2col,
+    direct,
+)
 ALGORITHMS = {module.ALGORITHM: module for module in MODULES} | {coopmat.SPLIT: coopmat}
 
 
