@@ -1,9 +1,6 @@
 // Convolution on cooperative matrices (tensor cores): a matrix product of output pixels (M) and
 // output channels (N) over K = (weight part, tap, input channel). The gather of im2col happens
 // while activations are loaded to shared memory. Tensors are in layout 4C.
-//
-// A workgroup computes TILE_M x TILE_N outputs; each subgroup MATRICES_M x MATRICES_N matrices.
-// Every loop over an array of matrices unrolls: drivers keep an indexed array in memory otherwise.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_cooperative_matrix : require
@@ -16,51 +13,25 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d_parameters.glsl"
+#define EPILOGUE_VECTORS
 #include "epilogue.glsl"
+#include "conv2d_matrices.glsl"
 
-layout(local_size_x_id = 20) in;
-layout(constant_id = 20) const int LOCAL_SIZE = 128;
-layout(constant_id = 21) const int SUBGROUP_SIZE = 32;
-layout(constant_id = 22) const int M_SIZE = 16;  // of one matrix
-layout(constant_id = 23) const int N_SIZE = 16;
-layout(constant_id = 24) const int K_SIZE = 32;
-layout(constant_id = 25) const int SUBGROUPS_N = 2;  // subgroups side by side along N
-layout(constant_id = 26) const int MATRICES_M = 4;   // of one subgroup
-layout(constant_id = 27) const int MATRICES_N = 4;
-layout(constant_id = 28) const int TILE_M = 128;
-layout(constant_id = 29) const int TILE_N = 128;
-layout(constant_id = 30) const int CHUNK_K = 64;     // bytes of K in shared memory at once
 layout(constant_id = 31) const bool WHOLE_VECTORS = true;  // channels come in whole 16 bytes
 layout(constant_id = 33) const bool HAS_PADDING = true;
 layout(constant_id = 34) const bool SAME_PIXELS = false;  // output pixel n reads input pixel n only
-layout(constant_id = 32) const int SPLITS_K = 1;     // more: sums of parts of K go to Scratch
+layout(constant_id = 41) const bool SEVERAL_TILES = false;  // along M, one after the other
 layout(constant_id = 35) const bool FOLDS_ROWS = false;  // a row of taps of one word is one tap
-layout(constant_id = 5) const int WEIGHT_PARTS = 1;
 
-layout(set = 0, binding = 0) restrict readonly buffer Input { uvec4 input_vectors[]; };
-layout(set = 0, binding = 1) restrict writeonly buffer Output { uvec4 output_vectors[]; };
-layout(set = 0, binding = 2) restrict readonly buffer Weights { uvec4 weight_vectors[]; };
-layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[]; };
-
-const int CHUNK_VECTORS = CHUNK_K / 16;
-const int ROW_PAIRS = 2 * CHUNK_VECTORS + 2;  // two spare pairs a row keep banks apart
-const int ROWS_PER_PASS = LOCAL_SIZE / CHUNK_VECTORS;
 const int PASSES_M = TILE_M / ROWS_PER_PASS;
-const int PASSES_N = TILE_N / ROWS_PER_PASS;
-const int SUBGROUP_N = MATRICES_N * N_SIZE;
-const int SUBGROUP_WORDS = SUBGROUP_N / 4;
-// While the products are made, where that leaves registers for them.
-const bool LOADS_EARLY = MATRICES_M * MATRICES_N < 16;
-const int ROWS_PER_ROUND = SUBGROUP_SIZE / SUBGROUP_WORDS;  // of sums that a subgroup stores
-const int ROUNDS = (M_SIZE + ROWS_PER_ROUND - 1) / ROWS_PER_ROUND;
 const int FIRST_WEIGHT = TILE_M * ROW_PAIRS;
 const int OPERAND_PAIRS = (TILE_M + TILE_N) * ROW_PAIRS;
-const int SUM_ROW_PAIRS = SUBGROUP_N / 2 + 4;  // four to spare keep banks apart here too
-const int RESULT_PAIRS = LOCAL_SIZE / SUBGROUP_SIZE * M_SIZE * SUM_ROW_PAIRS;
 
-// Rows of activations, then rows of weights; in the end each subgroup's sums. Pairs of words, since
+// Rows of activations, then rows of weights; in the end what each subgroup stores. Pairs of words, since
 // the K of a matrix can be 8 bytes.
 shared uvec2 tiles[OPERAND_PAIRS > RESULT_PAIRS ? OPERAND_PAIRS : RESULT_PAIRS];
+
+#include "conv2d_matrix_sums.glsl"
 
 int lane_row;     // row of a pass, and vector of the chunk, that this invocation loads
 int lane_vector;
@@ -163,7 +134,7 @@ uvec4 gather(int pass, int selected, int tap_address, int word) {
 }
 
 // Loads what this invocation puts into the next chunk, and moves on.
-void fetch(int chunk, int first_word, int row_vectors) {
+void fetch_activations(int first_word) {
     int word = first_word + 4 * vector;
     int selected = 1 << tap.x | (FOLDS_ROWS ? 0 : 0x10000 << tap.y);
     ivec2 offset = tap * ivec2(dilation_height, dilation_width);
@@ -172,11 +143,14 @@ void fetch(int chunk, int first_word, int row_vectors) {
         next_activations[pass] = FOLDS_ROWS ? gather_row(pass, selected, tap_address, word)
                                             : gather(pass, selected, tap_address, word);
     }
+    advance(CHUNK_VECTORS);
+}
+
+void fetch_weights(int chunk, int row_vectors) {
     [[unroll]] for (int pass = 0; pass < PASSES_N; pass++) {
         next_weights[pass] = weight_vectors[weight_row + pass * ROWS_PER_PASS * row_vectors +
                                             chunk * CHUNK_VECTORS];
     }
-    advance(CHUNK_VECTORS);
 }
 
 void place() {
@@ -192,117 +166,63 @@ void place() {
     }
 }
 
-ivec4 parameters[4];  // of the four channels whose outputs this invocation stores
-
-void load_parameters(int word) {
-    [[unroll]] for (int j = 0; j < 4; j++) parameters[j] = channels[4 * word + j];
+void begin_tile(int tile_m, int first_chunk) {
+    locate_pixels(tile_m);
+    locate_chunk(first_chunk);
 }
 
-// Words of the second tensor that this invocation adds: loaded together, before they are needed.
-int others[MATRICES_M * ROUNDS];
+int output_tile;  // along M, whose sums are being made
 
-void load_others(int first_row, int word) {
-    int out_words = (out_channels + 3) / 4;
-    [[unroll]] for (int i = 0; i < MATRICES_M * ROUNDS; i++) {
-        int pixel = first_row + i / ROUNDS * M_SIZE + i % ROUNDS * ROWS_PER_ROUND;
-        int address = (first_pixel + min(pixel, pixel_count - 1)) * out_words + word;
-        others[i] = other_word(word < out_words ? address : 0);
-    }
-}
-
-// Stores four channels of one pixel, or their sums where parts of K are still to be added up.
-void store(int pixel, int word, ivec4 sums, int other) {
-    int out_words = (out_channels + 3) / 4;
-    if (pixel >= pixel_count || word >= out_words) return;
-    if (SPLITS_K > 1) {
-        int part = int(gl_WorkGroupID.z) * pixel_count;
-        output_vectors[(part + pixel) * out_words + word] = uvec4(sums);
-        return;
-    }
-    ivec4 lanes;
-    [[unroll]] for (int j = 0; j < 4; j++) {
-        lanes[j] = requantize(sums[j] + parameters[j].x, parameters[j], output_zero_point,
-                              clamp_low, clamp_high);
-    }
-    int address = (first_pixel + pixel) * out_words + word;
-    output_vectors[address / 4][address % 4] = uint(finished_with(lanes, other));
+int output_pixel(int row) {
+    int pixel = output_tile * TILE_M + row;
+    return pixel < pixel_count ? (SPLITS_K > 1 ? 0 : first_pixel) + pixel : -1;
 }
 
 void main() {
-    int lane = int(gl_LocalInvocationIndex) % SUBGROUP_SIZE;
     int subgroup = int(gl_LocalInvocationIndex) / SUBGROUP_SIZE;
     lane_vector = int(gl_LocalInvocationIndex) % CHUNK_VECTORS;
     lane_row = int(gl_LocalInvocationIndex) / CHUNK_VECTORS;
     // Tiles along N run side by side and share their activations.
     int tile_n = int(gl_WorkGroupID.x);
-    int tile_m = int(gl_WorkGroupID.y);
     int first_word = first_input_word(tile_n, TILE_N / 4);
     block_vectors = ((FOLDS_ROWS ? kernel_width : block_words) + 3) / 4;
-    locate_pixels(tile_m);
 
-    coopmat<int, gl_ScopeSubgroup, M_SIZE, N_SIZE, gl_MatrixUseAccumulator>
-        sums[MATRICES_M * MATRICES_N];
-    [[unroll]] for (int i = 0; i < MATRICES_M * MATRICES_N; i++) {
-        sums[i] = coopmat<int, gl_ScopeSubgroup, M_SIZE, N_SIZE, gl_MatrixUseAccumulator>(0);
-    }
     int subgroup_m = subgroup / SUBGROUPS_N * MATRICES_M * M_SIZE;
     int subgroup_n = subgroup % SUBGROUPS_N * SUBGROUP_N;
-
-    int lane_word = lane % SUBGROUP_WORDS;
-    int word = (tile_n * TILE_N + subgroup_n) / 4 + lane_word;
-    if (LOADS_EARLY) load_parameters(word);
-
     int chunks = (k_vectors() + CHUNK_VECTORS - 1) / CHUNK_VECTORS;
     int first_chunk = chunks * int(gl_WorkGroupID.z) / SPLITS_K;
     int last_chunk = chunks * (int(gl_WorkGroupID.z) + 1) / SPLITS_K;
     int row_vectors = chunks * CHUNK_VECTORS;
     weight_row = (tile_n * TILE_N + lane_row) * row_vectors + lane_vector;
-    locate_chunk(first_chunk);
-    if (first_chunk < last_chunk) fetch(first_chunk, first_word, row_vectors);
-    for (int chunk = first_chunk; chunk < last_chunk; chunk++) {
-        barrier();
-        place();
-        barrier();
-        if (chunk + 1 < last_chunk) fetch(chunk + 1, first_word, row_vectors);
-        [[unroll]] for (int k = 0; k < CHUNK_K; k += K_SIZE) {
-            coopmat<int8_t, gl_ScopeSubgroup, M_SIZE, K_SIZE, gl_MatrixUseA> a[MATRICES_M];
-            [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
-                int row = subgroup_m + i * M_SIZE;
-                coopMatLoad(a[i], tiles, row * ROW_PAIRS + k / 8, ROW_PAIRS,
-                            gl_CooperativeMatrixLayoutRowMajor);
-            }
-            [[unroll]] for (int j = 0; j < MATRICES_N; j++) {
-                coopmat<int8_t, gl_ScopeSubgroup, K_SIZE, N_SIZE, gl_MatrixUseB> b;
-                int column = subgroup_n + j * N_SIZE;
-                coopMatLoad(b, tiles, FIRST_WEIGHT + column * ROW_PAIRS + k / 8, ROW_PAIRS,
-                            gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
-                    sums[i * MATRICES_N + j] = coopMatMulAdd(a[i], b, sums[i * MATRICES_N + j]);
-                }
-            }
-        }
-    }
-
+    output_tile = int(gl_WorkGroupID.y);
+    begin_tile(output_tile, first_chunk);
+    fetch_activations(first_word);
+    fetch_weights(first_chunk, row_vectors);
+    load_parameters(tile_n);
     barrier();
-    if (!LOADS_EARLY) load_parameters(word);
-    int block = subgroup * M_SIZE * SUM_ROW_PAIRS;
-    int first_row = tile_m * TILE_M + subgroup_m + lane / SUBGROUP_WORDS;
-    if (SPLITS_K == 1) load_others(first_row, word);
-    [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
-        subgroupBarrier();
-        [[unroll]] for (int j = 0; j < MATRICES_N; j++) {
-            coopMatStore(sums[i * MATRICES_N + j], tiles, block + j * N_SIZE / 2, SUM_ROW_PAIRS,
-                         gl_CooperativeMatrixLayoutRowMajor);
-        }
-        subgroupBarrier();
-        [[unroll]] for (int round = 0; round < ROUNDS; round++) {
-            int row = round * ROWS_PER_ROUND + lane / SUBGROUP_WORDS;
-            int pair = block + row * SUM_ROW_PAIRS + 2 * lane_word;
-            if (row < M_SIZE) {
-                ivec4 found = ivec4(tiles[pair], tiles[pair + 1]);
-                store(first_row + i * M_SIZE + round * ROWS_PER_ROUND, word, found,
-                      others[i * ROUNDS + round]);
+    int tiles_m = (pixel_count + TILE_M - 1) / TILE_M;
+    while (true) {
+        int next_tile = output_tile + int(gl_NumWorkGroups.y);
+        bool has_next = SEVERAL_TILES && next_tile < tiles_m;
+        begin_sums(subgroup_n);
+        for (int chunk = first_chunk; chunk < last_chunk; chunk++) {
+            place();
+            barrier();
+            if (chunk + 1 < last_chunk) {
+                fetch_activations(first_word);
+                fetch_weights(chunk + 1, row_vectors);
+            } else if (has_next) {
+                // While the products are made and stored.
+                begin_tile(next_tile, first_chunk);
+                fetch_activations(first_word);
+                if (chunks > 1) fetch_weights(first_chunk, row_vectors);
             }
+            multiply(subgroup_m, FIRST_WEIGHT + subgroup_n * ROW_PAIRS);
+            barrier();
         }
+        store_tile(tile_n, subgroup_m, subgroup_n);
+        if (!has_next) return;
+        barrier();
+        output_tile = next_tile;
     }
 }

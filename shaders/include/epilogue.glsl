@@ -10,9 +10,18 @@ layout(constant_id = 11) const int EPILOGUE = 0;
 const int SUM_FIRST = 1;  // the convolution's values are the sum's first input
 const int SUM_SECOND = 2;
 const int TABLE = 3;
+const bool READS_OTHER = EPILOGUE == SUM_FIRST || EPILOGUE == SUM_SECOND;
 
 // Of the second tensor, or of the table; never read without an epilogue.
+#if defined(EPILOGUE_VECTORS)
+layout(set = 0, binding = 4) restrict readonly buffer Epilogue { ivec4 epilogue_vectors[]; };
+
+int epilogue_word(int address) { return epilogue_vectors[address / 4][address % 4]; }
+#else
 layout(set = 0, binding = 4) restrict readonly buffer Epilogue { int epilogue_words[]; };
+
+int epilogue_word(int address) { return epilogue_words[address]; }
+#endif
 
 ivec4 sum_of(ivec4 a, ivec4 b) {
     return affine_sum(a - sum_a_storage_offset, b - sum_b_storage_offset, sum_a_scale, sum_b_scale,
@@ -21,13 +30,11 @@ ivec4 sum_of(ivec4 a, ivec4 b) {
 
 int look_up(int value) {
     int index = value + 128;
-    return epilogue_words[index / 4] >> (8 * (index % 4));
+    return epilogue_word(index / 4) >> (8 * (index % 4));
 }
 
 // The second tensor's word at an address of the output.
-int other_word(int address) {
-    return EPILOGUE == SUM_FIRST || EPILOGUE == SUM_SECOND ? epilogue_words[address] : 0;
-}
+int other_word(int address) { return READS_OTHER ? epilogue_word(address) : 0; }
 
 // The word to store, from four requantised values and the second tensor's word.
 int finished_with(ivec4 lanes, int other) {

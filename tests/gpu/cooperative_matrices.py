@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from tests.cases import conv2d, conv2d_fused, linear
 from tests.cases.case import Case
 from vkbackend.device import Device
 from vkbackend.engine import Engine
+from vkbackend.ops.base import Candidate
+from vkbackend.ops.conv2d import coopmat
 from vkbackend.policy import rule_for
 from vkbackend.resolve import resolve
 from vkbackend.weights import WeightStore
@@ -22,12 +25,37 @@ from vkbackend.weights import WeightStore
 LONG_K = conv2d.conv("long_k", (1, 80, 6, 6), 48, (3, 3), padding=(1, 1, 1, 1))
 ALIGNED = conv2d.conv("aligned", (2, 64, 9, 9), 96, (3, 3), padding=(1, 1, 1, 1), stride=(2, 2))
 GROUPS = conv2d.conv("groups_of_16", (1, 64, 9, 9), 64, (3, 3), groups=4)
-CASES = [*conv2d.CASES, *conv2d_fused.CASES, *linear.CASES, LONG_K, ALIGNED, GROUPS]
+WINDOWS = [
+    conv2d.conv("window_batch", (3, 32, 9, 7), 24, (3, 3), padding=(1, 1, 1, 1)),
+    conv2d.conv("window_sides", (2, 16, 8, 11), 20, (3, 2), padding=(1, 0, 2, 1), x=conv2d.UINT8),
+    conv2d.conv("window_dilated", (1, 32, 12, 10), 16, (3, 3), dilation=(2, 3)),
+    conv2d.conv("window_five", (1, 48, 7, 7), 16, (5, 5), padding=(2, 2, 2, 2)),
+    conv2d.conv("window_parts", (1, 16, 6, 7), 9, (3, 3), weight_zero_point=19, x=conv2d.UINT8),
+]
+TILES_IN_TURN = conv2d.conv("tiles_in_turn", (1, 20, 23, 29), 37, (1, 1))
+CASES = [
+    *conv2d.CASES,
+    *conv2d_fused.CASES,
+    *linear.CASES,
+    *WINDOWS,
+    LONG_K,
+    ALIGNED,
+    GROUPS,
+    TILES_IN_TURN,
+]
+FEWEST_WORKGROUPS = coopmat.FEWEST_WORKGROUPS
 ALL_TILES = ("square", "deep", "square_sum0")  # the others take one: compiling is slow
+
+
+def last_of_each(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The smallest tile of every algorithm."""
+    return list({candidate.algorithm: candidate for candidate in candidates}.values())
 
 
 def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[str]]:
     """How many candidates ran, and those that gave other bits than the reference."""
+    # Of one, a workgroup is to compute several tiles, however few there are.
+    coopmat.FEWEST_WORKGROUPS = 1 if case is TILES_IN_TURN else FEWEST_WORKGROUPS
     graph, arrays = case.graph(), case.arrays()
     (node,) = graph.bound_nodes()
     (expected,) = node.op.reference(node, arrays)
@@ -36,7 +64,7 @@ def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[
         for candidate in node.op.candidates(node, device.info).eligible
         if candidate.algorithm.startswith("coopmat")
     ]
-    tried = candidates if all_tiles else candidates[-1:]
+    tried = candidates if all_tiles else last_of_each(candidates)
     wrong = []
     for candidate in tried:
         plan = resolve(graph, device.info, force=rule_for("node", candidate))

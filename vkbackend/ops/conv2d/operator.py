@@ -16,6 +16,7 @@ from vkbackend.layouts import dims_of
 from vkbackend.ops.base import Candidate, Dispatch, Operator, Options
 from vkbackend.ops.conv2d import (
     coopmat,
+    coopmat_window,
     depthwise,
     depthwise_dot,
     depthwise_rows,
@@ -30,6 +31,7 @@ from vkbackend.quant.requantize import mode, requantize
 
 MODULES = (
     coopmat,
+    coopmat_window,
     pointwise,
     depthwise_dot,
     depthwise_rows,

@@ -105,8 +105,8 @@ def _place(
 
 def pack_rows(
     geometry: Geometry, constants: Mapping[str, Array], tile_words: int, chunk_bytes: int
-) -> Int32:
-    """Rows [output channel][part][tap][input channel] of bytes, for a plain matrix product.
+) -> Int8:
+    """int8 [output channel, (part, tap, input channel)], for a plain matrix product.
 
     Channels of a tap fill whole 16 bytes, rows whole chunks, output channels whole tiles.
     """
@@ -121,7 +121,7 @@ def pack_rows(
             _place(dense[:, part], g, taps_last, group, tile_words, block_words)
     rows = np.moveaxis(dense, 4, 1).reshape(tiles * 4 * tile_words, -1)
     padding = -rows.shape[1] % chunk_bytes
-    return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, padding)))).reshape(-1).view(np.int32)
+    return np.pad(rows, ((0, 0), (0, padding)))
 
 
 def pack_depthwise(geometry: Geometry, constants: Mapping[str, Array], choice: Candidate) -> Int32:
