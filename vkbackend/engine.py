@@ -9,10 +9,11 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from itertools import chain
 
 import numpy as np
 
-from vkbackend import shaders
+from vkbackend.compiling import Kernels
 from vkbackend.device import Commands, Device, Pipeline, Region
 from vkbackend.errors import DeviceError, InputError, KernelError, OutOfMemoryError
 from vkbackend.graph import Array
@@ -59,9 +60,11 @@ class Engine:
         size_bytes = max(plan.arena_size_bytes, ALIGNMENT_BYTES)
         self.arena = device.buffer(size_bytes, access="device")
         try:
-            self._weights, self._receipt = weights.hold(self._packed())
             self._dispatches = [batch.lower(s.node, s.choice.candidate) for s in plan.steps]
-            self._plain.put(self._new_slot())
+            with contextlib.closing(Kernels(device, chain(*self._dispatches))) as self._kernels:
+                self._weights, self._receipt = weights.hold(self._packed())
+                self._plain.put(self._new_slot())
+                self._kernels.finish()
         except BaseException:
             self.close()
             raise
@@ -105,10 +108,8 @@ class Engine:
             commands.timestamp()
 
     def _pipeline(self, step: Step, dispatch: Dispatch) -> Pipeline:
-        module = shaders.load(dispatch.shader)
         try:
-            size = dispatch.subgroup_size
-            return self.device.pipeline(module, dispatch.constants, subgroup_size=size)
+            return self._kernels.pipeline(dispatch)
         except OutOfMemoryError:
             raise
         except DeviceError as error:

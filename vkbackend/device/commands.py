@@ -72,6 +72,16 @@ class Commands:
         x, y, z = (int(count) for count in workgroups)
         self._steps.append(Dispatch(pipeline, regions, block, (x, y, z)))
 
+    def dispatch_nothing(self, pipeline: Pipeline, region: Region) -> None:
+        """Adds a run without workgroups, for drivers that compile when a pipeline first runs.
+
+        The region stands for all buffers.
+        """
+        self._require_recording()
+        regions = (region,) * len(pipeline.interface.bindings)
+        block = bytes(pipeline.interface.push_constants_size_bytes)
+        self._steps.append(Dispatch(pipeline, regions, block, (0, 1, 1)))
+
     def copy(self, source: Region, destination: Region) -> None:
         """Adds a copy between regions of the same size that do not overlap."""
         self._require_recording()
