@@ -37,7 +37,7 @@ def test_each_pipeline_is_made_once_by_a_thread(
     before = threading.active_count()
     with load(residual(), device=own_device) as model:
         assert set(asked.values()) == {1}
-        assert len(asked) == len({repr(key) for key in asked}) > 3
+        assert len(asked) > 3
         assert 1 <= len(threads) <= 3
         assert threading.active_count() == before
         (x,) = inputs_of(residual())
