@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from vkbackend.engine import Engine, Stopwatch
 from vkbackend.errors import VkBackendError
 from vkbackend.graph import Array
 from vkbackend.random_inputs import random_inputs
-from vkbackend.runtime import load
+from vkbackend.runtime import Model, load
 
 NETWORKS = tuple(torch_models.NETWORKS)
 WARM_UP_S = 0.5
@@ -61,7 +62,7 @@ def measure(network: str, batch: int, device: Device, *, beside_torch: bool) -> 
         gpu_us, wait_us = _resident(model.engine, inputs)
         steps = model.profile(inputs, runs=MINIMUM_RUNS)
         call_us = _median_us(lambda: model(*inputs))
-        mapped_us = _median_us(lambda: list(model.map([inputs] * 6))) / 6
+        mapped_us = _mapped_us(model, inputs)
         dearest = _dearest(model.engine, steps) if steps else ""
         count = len(model.plan.steps)
     torch_us = torch_models.gpu_us(network, batch) if beside_torch else None
@@ -83,6 +84,21 @@ def _resident(engine: Engine, inputs: Sequence[Array]) -> tuple[float, float]:
             wait.append((time.perf_counter() - begin_s) * 1e6)
             gpu.append(times[0] if times else wait[-1])
     return statistics.median(gpu), statistics.median(wait)
+
+
+def _mapped_us(model: Model, inputs: Sequence[Array]) -> float:
+    """Of one batch of many, copied from and to the host: from the first result to the last."""
+    list(model.map([inputs] * MINIMUM_RUNS))
+    end_s = time.perf_counter() + MEASURING_S
+
+    def batches() -> Iterator[Sequence[Array]]:
+        for count in itertools.count():
+            if count >= 2 * MINIMUM_RUNS and time.perf_counter() > end_s:
+                return
+            yield inputs
+
+    times = [time.perf_counter() for _ in model.map(batches())]
+    return (times[-1] - times[0]) / (len(times) - 1) * 1e6
 
 
 def _median_us(call: object) -> float:

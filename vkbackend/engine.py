@@ -9,10 +9,11 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from itertools import chain
 
 import numpy as np
 
-from vkbackend import shaders
+from vkbackend.compiling import Kernels
 from vkbackend.device import Commands, Device, Pipeline, Region
 from vkbackend.errors import DeviceError, InputError, KernelError, OutOfMemoryError
 from vkbackend.graph import Array
@@ -25,7 +26,7 @@ from vkbackend.signature import Signature
 from vkbackend.slot import Slot
 from vkbackend.weights import Key, WeightStore
 
-SLOTS = 2  # one call runs while the next one's input is written
+RING_DEPTH = 3  # one call's input is uploaded, another computed, a third one's output downloaded
 
 
 class Timing(enum.Enum):
@@ -37,7 +38,11 @@ class Timing(enum.Enum):
 
 
 class Engine:
-    """A plan recorded for a device. Calls of several threads take turns on the arena."""
+    """A plan recorded for a device. Calls in flight take turns on the arena, in the queue's order.
+
+    A plain call has all commands on one queue, which is soonest done. Those submitted go round a
+    ring of slots, whose copies overlap with other calls' kernels.
+    """
 
     def __init__(self, plan: Plan, device: Device, weights: WeightStore) -> None:
         self.plan = plan
@@ -46,15 +51,20 @@ class Engine:
         self._store = weights
         self._lock = threading.Lock()
         self._slots: list[Slot] = []
-        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._plain: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        # Without copies all slots are alike, and a call may take any.
+        self._ring = self._plain if device.maps_memory else queue.SimpleQueue[Slot]()
+        self._slot_limit = RING_DEPTH if self._ring is self._plain else RING_DEPTH + 1
         self._weights: dict[Key, Region] = {}
         self._receipt: list[bytes] = []
         size_bytes = max(plan.arena_size_bytes, ALIGNMENT_BYTES)
         self.arena = device.buffer(size_bytes, access="device")
         try:
-            self._weights, self._receipt = weights.hold(self._packed())
             self._dispatches = [batch.lower(s.node, s.choice.candidate) for s in plan.steps]
-            self._add_slot()
+            with contextlib.closing(Kernels(device, chain(*self._dispatches))) as self._kernels:
+                self._weights, self._receipt = weights.hold(self._packed())
+                self._plain.put(self._new_slot())
+                self._kernels.finish()
         except BaseException:
             self.close()
             raise
@@ -66,10 +76,16 @@ class Engine:
             for role, array in step.node.op.pack_weights(step.node, step.choice.candidate).items()
         ]
 
-    def _add_slot(self) -> None:
-        slot = Slot(self.device, self.plan, self._record)
+    def _new_slot(self, *, overlapping: bool = False) -> Slot:
+        slot = Slot(self.device, self.plan, self._record, overlapping=overlapping)
         self._slots.append(slot)
-        self._free.put(slot)
+        return slot
+
+    def _fill_ring(self) -> None:
+        """Makes the ring's slots, when first there is need of them."""
+        with self._lock:
+            while len(self._slots) < self._slot_limit:
+                self._ring.put(self._new_slot(overlapping=True))
 
     # -- recording -------------------------------------------------------------------------------
 
@@ -92,10 +108,8 @@ class Engine:
             commands.timestamp()
 
     def _pipeline(self, step: Step, dispatch: Dispatch) -> Pipeline:
-        module = shaders.load(dispatch.shader)
         try:
-            size = dispatch.subgroup_size
-            return self.device.pipeline(module, dispatch.constants, subgroup_size=size)
+            return self._kernels.pipeline(dispatch)
         except OutOfMemoryError:
             raise
         except DeviceError as error:
@@ -130,30 +144,35 @@ class Engine:
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The outputs for inputs that the signature has verified."""
-        slot = self._free.get()
+        slot = self._plain.get()
         try:
             slot.write(self.plan.inputs, arrays)
+            slot.commands.submit()
             return self._finish(slot)
         finally:
-            self._free.put(slot)
+            slot.commands.wait()  # an interrupt may have left them running
+            self._plain.put(slot)
 
     def submit(self, arrays: Sequence[Array], executor: Executor) -> Future[list[Array]]:
-        """As `run`, in the executor's thread; the inputs have been copied on return."""
-        with self._lock:
-            while len(self._slots) < SLOTS:
-                self._add_slot()
-        slot = self._free.get()
+        """As `run`, but returns once the inputs are copied; the executor waits for the outputs.
+
+        Waits itself while the whole ring is in flight.
+        """
+        self._fill_ring()
+        slot = self._ring.get()
         try:
             slot.write(self.plan.inputs, arrays)
+            slot.commands.submit()
             future = executor.submit(self._finish, slot)
         except BaseException:
-            self._free.put(slot)
+            slot.commands.wait()
+            self._ring.put(slot)
             raise
-        future.add_done_callback(lambda _: self._free.put(slot))
+        future.add_done_callback(lambda _: self._ring.put(slot))
         return future
 
     def _finish(self, slot: Slot) -> list[Array]:
-        self.run_slot(slot)
+        slot.commands.wait()
         return slot.read(self.signature.outputs_of(self.plan.outputs))
 
     # -- looking inside --------------------------------------------------------------------------
@@ -177,11 +196,6 @@ class Engine:
             slot.close()
             raise
         return slot
-
-    def run_slot(self, slot: Slot) -> None:
-        """Runs what a slot has recorded, in turn with the calls."""
-        with self._lock:
-            slot.commands.run()
 
     def read(self, value: Value) -> Array:
         """A tensor of the last call in NCHW order; InputError where the plan does not place it."""
@@ -212,12 +226,11 @@ class Stopwatch:
     """
 
     def __init__(self, engine: Engine, arrays: Sequence[Array], *, per_step: bool = True) -> None:
-        self._engine = engine
         self._slot = engine.timed_slot(arrays, per_step=per_step)
 
     def run(self) -> list[float] | None:
         """GPU microseconds of every step, or of all together; None without timestamps."""
-        self._engine.run_slot(self._slot)
+        self._slot.commands.run()
         stamps = self._slot.commands.timestamps_us()
         return None if stamps is None else [float(step) for step in np.diff(stamps)]
 

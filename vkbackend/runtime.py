@@ -6,19 +6,17 @@ import dataclasses
 import logging
 import threading
 import warnings
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vkbackend import fileformat
 from vkbackend.costs import Costs, graph_key
-from vkbackend.device import Device
+from vkbackend.device import Device, transfers
 from vkbackend.device.selftest import exactness
-from vkbackend.engine import SLOTS, Engine
+from vkbackend.engine import RING_DEPTH, Engine
 from vkbackend.errors import (
     DeviceError,
     FormatError,
@@ -32,6 +30,7 @@ from vkbackend.graph import Array, Graph, Shape
 from vkbackend.plan import Plan, Value
 from vkbackend.resolve import resolve
 from vkbackend.signature import Signature, from_host_shape
+from vkbackend.streaming import stream
 from vkbackend.tuning import Tuning
 from vkbackend.weights import WeightStore
 
@@ -158,6 +157,7 @@ class Model:
         self._replan = replan
         self._owns_device = owns_device
         self._lock = threading.RLock()
+        self._given_back = threading.Condition(self._lock)
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
         self._weights = WeightStore(device)
@@ -184,7 +184,7 @@ class Model:
     def submit(self, *inputs: Array, **named: Array) -> Future[Any]:
         """As a call, but returns at once: the input has been copied and may be changed.
 
-        Up to two calls are in flight; a third waits until one is done.
+        Up to three calls are in flight; a fourth waits until one is done.
         """
         engine, arrays = self._borrow(inputs, named)
         try:
@@ -200,19 +200,14 @@ class Model:
 
     def map(self, batches: Iterable[Array | Sequence[Array]]) -> Iterator[Any]:
         """The results for many inputs, in order, while later ones are on their way: an array each,
-        or a sequence of arrays where the network has several inputs. Two are in flight at a time.
+        or a sequence of arrays where the network has several inputs.
+
+        Takes three inputs ahead of the result that is wanted next, and no more until it is taken.
+        An array may be changed when the next is asked for. An error comes after the results of the
+        inputs before it.
         """
-        pending: deque[Future[Any]] = deque()
-        try:
-            for batch in batches:
-                arrays = (batch,) if isinstance(batch, np.ndarray) else tuple(batch)
-                pending.append(self.submit(*arrays))
-                if len(pending) > SLOTS:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            wait(pending)
+        large_bytes = transfers.PART_BYTES  # less takes longer to hand over than to copy
+        return stream(batches, self.submit, ahead=RING_DEPTH, large_bytes=large_bytes)
 
     def _named(self, arrays: list[Array]) -> Any:
         names = self.plan.graph.outputs
@@ -222,8 +217,7 @@ class Model:
         self, inputs: Sequence[Array], named: dict[str, Array]
     ) -> tuple[Engine, list[Array]]:
         """The engine for these inputs, which stays until it is given back."""
-        if self._closed:
-            raise DeviceError("this model is closed: load it again")
+        self._require_open()
         arrays = self.signature.arrange(inputs, named, any_shape=self._replan is not None)
         ports = self.signature.inputs.values()
         shapes = tuple(
@@ -231,6 +225,7 @@ class Model:
             for array, port in zip(arrays, ports, strict=True)
         )
         with self._lock:
+            self._require_open()  # it may have been closed meanwhile
             if shapes not in self._engines:
                 self._engines[shapes] = self._new_engine(shapes, arrays)
                 self._drop_oldest()
@@ -239,9 +234,14 @@ class Model:
             self._users[engine] = self._users.get(engine, 0) + 1
             return engine, arrays
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise DeviceError("this model is closed: load it again")
+
     def _give_back(self, engine: Engine) -> None:
-        with self._lock:
+        with self._given_back:
             self._users[engine] -= 1
+            self._given_back.notify_all()
 
     def _drop_oldest(self) -> None:
         idle = [s for s, engine in self._engines.items() if not self._users.get(engine)]
@@ -303,9 +303,11 @@ class Model:
 
     def close(self) -> None:
         """Waits for calls in flight and frees everything; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._given_back:
+            if self._closed:
+                return
+            self._closed = True
+            self._given_back.wait_for(lambda: not any(self._users.values()))
         if self._executor is not None:
             self._executor.shutdown(wait=True)
         for engine in self._engines.values():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import conv2d, timing
+from benchmarks import conv2d, timing, transfers
 from benchmarks.layers import LAYERS, PEERS, QUICK
 from benchmarks.ways import Filters, choose, parse_layouts, parse_tiles
 from tests.gpu.conftest import find_device
@@ -128,3 +128,23 @@ def test_no_object_outlives_the_workbench(lavapipe: str) -> None:
         with timing.Workbench(device, node, case.arrays()[0]) as bench:
             timing.sample_in_turn([bench.add(candidate) for candidate in candidates], 2)
         assert not {"VkBuffer", "VkCommandPool", "VkQueryPool"} & device.live_objects().keys()
+
+
+@pytest.mark.parametrize("staged", [[], ["--staged"]])
+def test_transfers_are_measured_and_leave_nothing(
+    lavapipe: str,
+    staged: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(transfers, "MEASURING_S", 0.0)
+    assert transfers.main(["--device", lavapipe, "--megabytes", "3", *staged]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].split()[:4] == ["memory", "way", "1", "thread"]
+    assert [line.split()[5] for line in printed[2:4]] == ["upload", "download"]
+    assert all(float(rate) > 0 for line in printed[2:4] for rate in line.split()[6:])
+    with Device.open(int(lavapipe), staged=True) as device:
+        before = device.live_objects(), device._context.physical
+        transfers.measure(device, 1 << 20)
+        transfers.duplex(device, 1 << 20)
+        assert (device.live_objects(), device._context.physical) == before

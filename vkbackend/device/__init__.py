@@ -15,7 +15,8 @@ from vkbackend.device.memory import Buffer, Bytes, Region
 from vkbackend.device.memory_types import BufferAccess
 from vkbackend.device.pipeline import Number, Pipeline, all_constants, pack_constants
 from vkbackend.device.pipeline_cache import PipelineCache
-from vkbackend.device.transfers import Transfers
+from vkbackend.device.queues import QueueUse
+from vkbackend.device.transfers import Array, Transfers
 from vkbackend.gpu import GpuInfo
 from vkbackend.shaders import Module
 
@@ -48,11 +49,18 @@ class Device:
         self._transfers = Transfers(context)
 
     @classmethod
-    def open(cls, selector: int | str | None = None, *, validation: bool | None = None) -> Device:
+    def open(
+        cls,
+        selector: int | str | None = None,
+        *,
+        validation: bool | None = None,
+        staged: bool = False,
+    ) -> Device:
         """Opens a device by its index or a part of its name, or the best one.
 
         Without a selector VKBACKEND_DEVICE selects, and without a word about validation
-        VKBACKEND_VALIDATION decides. DeviceError where none fits, listing why.
+        VKBACKEND_VALIDATION decides. `staged` treats any device as a GPU with memory of its own
+        (for tests). DeviceError where none fits, listing why.
         """
         origin = ""
         if selector is None and env.DEVICE.read():
@@ -64,10 +72,10 @@ class Device:
                 for handle in instance.physical_devices()
             ]
             candidates = [
-                choice.Candidate(device.info, device.queue_family is not None)
-                for device in physical
+                choice.Candidate(device.info, device.queues is not None) for device in physical
             ]
-            context = Context(instance, physical[choice.choose(candidates, selector, origin)])
+            chosen = physical[choice.choose(candidates, selector, origin)]
+            context = Context(instance, chosen, staged=staged)
         except BaseException:
             instance.close()
             raise
@@ -92,13 +100,16 @@ class Device:
         """Text that differs between devices and between drivers; fit for a file name."""
         return self._context.physical.identity
 
-    def buffer(self, size_bytes: int, *, access: BufferAccess, staged: bool = False) -> Buffer:
+    def buffer(
+        self, size_bytes: int, *, access: BufferAccess, staged: bool = False, shared: bool = False
+    ) -> Buffer:
         """A buffer in device memory, or in host memory to upload from or download to.
 
         Device memory that is the host's own is mapped, unless `staged` wants it as on a GPU with
-        memory of its own. OutOfMemoryError; DeviceError beyond the limit of one allocation.
+        memory of its own. Commands for several uses take a `shared` one only. OutOfMemoryError;
+        DeviceError beyond the limit of one allocation.
         """
-        buffer = Buffer(self._context, size_bytes, access, staged)
+        buffer = Buffer(self._context, size_bytes, access, staged, shared)
         self._context.raise_messages()
         return buffer
 
@@ -109,6 +120,10 @@ class Device:
     def read(self, buffer: Buffer, size_bytes: int, offset_bytes: int = 0) -> Bytes:
         """A copy of any buffer's bytes. Nothing that writes it may be running."""
         return self._transfers.read(buffer, size_bytes, offset_bytes)
+
+    def copy(self, target: Array, source: Array) -> None:
+        """Host array to host array of the same shape, by several threads where it is large."""
+        self._transfers.copy(target, source)
 
     def pipeline(
         self,
@@ -135,9 +150,12 @@ class Device:
             self._context.raise_messages()
         return self._pipelines[key]
 
-    def commands(self) -> Commands:
-        """An empty list of commands to record."""
-        return Commands(self._context)
+    def commands(self, use: QueueUse = "compute", *, after: Commands | None = None) -> Commands:
+        """An empty list of commands to record, for the queue of that use; only "compute" computes.
+
+        Commands `after` others are submitted together with them, and run when they are done.
+        """
+        return Commands(self._context, use, after)
 
     def save_pipeline_cache(self) -> None:
         """Writes the compiled pipelines to disk if there are new ones, where that is possible."""
@@ -149,6 +167,7 @@ class Device:
 
     def close(self) -> None:
         """Waits for the device, then frees all that was made on it; a second call does nothing."""
+        self._transfers.close()
         self.save_pipeline_cache()
         self._context.close()
         self._context.raise_messages()

@@ -11,6 +11,7 @@ from vkbackend.device import recording
 from vkbackend.device.context import Context, Owner
 from vkbackend.device.memory import Region
 from vkbackend.device.pipeline import Number, Pipeline
+from vkbackend.device.queues import QueueUse
 from vkbackend.device.recording import Copy, Dispatch, Step, Timestamp
 from vkbackend.errors import DeviceError, InputError
 
@@ -21,16 +22,21 @@ _TIMEOUT = 2  # VK_TIMEOUT, written out: looking it up takes a microsecond of ev
 class Commands:
     """A list of dispatches and copies, recorded by `end` and run by every `submit`.
 
-    Used by one thread at a time; several of them may be in flight on one device, in the order of
-    their submission.
+    Used by one thread at a time; several of them may be in flight on one device, those for the
+    same queue in the order of their submission.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self, context: Context, use: QueueUse = "compute", after: Commands | None = None
+    ) -> None:
         self.context = context
+        self._queue = context.queues[use]
+        self._after = after
         self._steps: list[Step] = []
         self._timestamp_count = 0
         self._recorded: recording.Recorded | None = None
         self._is_pending = False
+        self._is_broken = False
         self._has_run = False
         self._owner = Owner(context)
         self._finalizer = weakref.finalize(self, self._owner.close)
@@ -49,6 +55,8 @@ class Commands:
         DeviceError when a limit of the device is exceeded, ShaderError on a wrong name.
         """
         self._require_recording()
+        if self._queue.only_copies:
+            raise DeviceError(f"{pipeline.name}: these commands only copy")
         pipeline.check_bindings(bindings)
         info = self.context.info
         limits = info.max_workgroup_count
@@ -63,6 +71,16 @@ class Commands:
         block = pipeline.pack_push_constants(push)
         x, y, z = (int(count) for count in workgroups)
         self._steps.append(Dispatch(pipeline, regions, block, (x, y, z)))
+
+    def dispatch_nothing(self, pipeline: Pipeline, region: Region) -> None:
+        """Adds a run without workgroups, for drivers that compile when a pipeline first runs.
+
+        The region stands for all buffers.
+        """
+        self._require_recording()
+        regions = (region,) * len(pipeline.interface.bindings)
+        block = bytes(pipeline.interface.push_constants_size_bytes)
+        self._steps.append(Dispatch(pipeline, regions, block, (0, 1, 1)))
 
     def copy(self, source: Region, destination: Region) -> None:
         """Adds a copy between regions of the same size that do not overlap."""
@@ -90,11 +108,20 @@ class Commands:
         if self._recorded is None:
             self._require_recording()
             try:
-                self._recorded = recording.record(self._owner, self._steps, self._timestamp_count)
+                self._recorded = recording.record(
+                    self._owner, self._queue, self._steps, self._timestamp_count, self._earlier()
+                )
             except BaseException:
                 self.close()
                 raise
             self.context.raise_messages()
+
+    def _earlier(self) -> recording.Recorded | None:
+        """What must be done before these commands begin."""
+        if self._after is None:
+            return None
+        self._after.end()
+        return self._after._recorded
 
     @property
     def barrier_count(self) -> int:
@@ -137,12 +164,14 @@ class Commands:
         recorded, context = self._recorded, self.context
         assert recorded is not None
         lifetimes = context.lifetimes
-        if self._is_pending or not lifetimes.objects.keys() >= recorded.needs:
+        is_free = not self._is_pending and not self._is_broken
+        if not is_free or not lifetimes.objects.keys() >= recorded.needs:
             self._complain_of_submit(recorded)
         with context.queue_lock:
-            result = recorded.queue_submit(context.queue, 1, recorded.submit_info, recorded.fence)
-            if result:
-                vk.check(result, f"submitting work to {context.info.name}")
+            for queue, info, fence in recorded.submissions:
+                result = recorded.queue_submit(queue, 1, info, fence)
+                if result:
+                    self._fail(result)
             lifetimes.busy.add(recorded.fence_key)
         self._is_pending = True
         if context.messages:
@@ -193,16 +222,26 @@ class Commands:
         self._require_alive()
         return self._recorded.timestamps_us(self.context)
 
+    def _fail(self, result: int) -> None:
+        """Part of the commands may run, and signal what nobody will wait for any more."""
+        self._is_broken = self._after is not None
+        self.context.lifetimes.wait_idle()
+        vk.check(result, f"submitting work to {self.context.info.name}")
+
     def _complain_of_submit(self, recorded: recording.Recorded) -> None:
         self._require_alive()
         for buffer in recorded.buffers:
             buffer.require_open()
+        if self._is_broken:
+            raise DeviceError("these commands failed half-way: make new ones")
         raise DeviceError("these commands are already running: wait for them before the next run")
 
     def _require_alive(self) -> None:
         self.context.require_open()
         if self._owner.is_closed:
             raise DeviceError("these commands are closed")
+        if self._after is not None:
+            self._after._require_alive()
 
     def close(self) -> None:
         """Frees what was recorded, once the device is done with it; a second call does nothing."""

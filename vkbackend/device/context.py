@@ -6,14 +6,17 @@ import itertools
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from vkbackend import vk
 from vkbackend.device.facts import PhysicalDevice
 from vkbackend.device.instance import Instance
+from vkbackend.device.queues import QueuePlace, QueueUse
 from vkbackend.errors import DeviceError
+from vkbackend.gpu import GpuInfo
 
 _PORTABILITY_SUBSET = "VK_KHR_portability_subset"  # must be enabled where it exists
 _MAKERS = {"VkDeviceMemory": ("vkAllocateMemory", "vkFreeMemory")}
@@ -62,31 +65,49 @@ class Lifetimes:
             vk.lib.vkDestroyDevice(self.device, vk.ffi.NULL)
 
 
-class Context:
-    """A VkDevice with one queue; everything made on it keeps it alive, not the other way round."""
+@dataclass(frozen=True)
+class Queue:
+    """A live VkQueue; one that only copies takes no dispatches."""
 
-    def __init__(self, instance: Instance, physical: PhysicalDevice) -> None:
-        """Raises DeviceError when the driver refuses."""
+    handle: Any
+    family: int
+    only_copies: bool
+
+
+class Context:
+    """A VkDevice with its queues; everything made on it keeps it alive, not the other way round."""
+
+    def __init__(
+        self, instance: Instance, physical: PhysicalDevice, *, staged: bool = False
+    ) -> None:
+        """Raises DeviceError when the driver refuses. `staged`: see Device.open."""
         self.instance = instance
         self.physical = physical
         self.info = physical.info
         self.messages = instance.messages
-        self.queue_lock = threading.RLock()  # re-entered by finalizers
-        self.handle = _create_device(physical)
+        # Whether device memory is the host's own, so that buffers need no staging.
+        self.maps_device_memory = not staged and _is_hosts_own(physical.info)
+        self.queue_lock = threading.RLock()  # one for all queues; re-entered by finalizers
+        assert physical.queues is not None
+        places = physical.queues.alone() if self.maps_device_memory else physical.queues
+        self.handle = _create_device(physical, places.queue_counts())
         self.lifetimes = Lifetimes(self.handle, self.queue_lock)
         self._finalizer = weakref.finalize(self, _close, self.lifetimes, instance)
-        queue = vk.ffi.new("VkQueue *")
-        vk.lib.vkGetDeviceQueue(self.handle, physical.queue_family, 0, queue)
-        self.queue = queue[0]
+        self.queues: Mapping[QueueUse, Queue] = {
+            "compute": self._queue(places.compute, only_copies=False),
+            "upload": self._queue(places.upload, only_copies=True),
+            "download": self._queue(places.download, only_copies=True),
+        }
+        self.queue_families = sorted(places.queue_counts())
+
+    def _queue(self, place: QueuePlace, *, only_copies: bool) -> Queue:
+        out = vk.ffi.new("VkQueue *")
+        vk.lib.vkGetDeviceQueue(self.handle, place.family, place.index, out)
+        return Queue(out[0], place.family, only_copies)
 
     def close(self) -> None:
         """Waits for the device and destroys everything made on it; a second call does nothing."""
         self._finalizer()
-
-    @property
-    def maps_device_memory(self) -> bool:
-        """Whether device memory is the host's own, so that buffers need no staging."""
-        return self.info.unified_memory or self.info.device_type in ("integrated", "cpu")
 
     def require_open(self) -> None:
         """Raises DeviceError on a closed device."""
@@ -108,23 +129,30 @@ def _close(lifetimes: Lifetimes, instance: Instance) -> None:
     instance.close()
 
 
-def _create_device(physical: PhysicalDevice) -> Any:
-    """A VkDevice with one compute queue and every feature that our modules may need."""
+def _is_hosts_own(info: GpuInfo) -> bool:
+    return info.unified_memory or info.device_type in ("integrated", "cpu")
+
+
+def _create_device(physical: PhysicalDevice, queue_counts: Mapping[int, int]) -> Any:
+    """A VkDevice with so many queues of each family, and every feature that our modules need."""
     info = physical.info
     extensions = physical.features.extensions(info.api_version)
     if _PORTABILITY_SUBSET in physical.extensions:
         extensions.append(_PORTABILITY_SUBSET)
-    queue = vk.struct(
-        "VkDeviceQueueCreateInfo",
-        queueFamilyIndex=physical.queue_family,
-        queueCount=1,
-        pQueuePriorities=[1.0],
-    )
+    queues = [
+        vk.struct(
+            "VkDeviceQueueCreateInfo",
+            queueFamilyIndex=family,
+            queueCount=count,
+            pQueuePriorities=[1.0] * count,
+        )
+        for family, count in queue_counts.items()
+    ]
     create_info = vk.struct(
         "VkDeviceCreateInfo",
         pNext=physical.features.enabling_chain(),
-        queueCreateInfoCount=1,
-        pQueueCreateInfos=queue,
+        queueCreateInfoCount=len(queues),
+        pQueueCreateInfos=queues,
         enabledExtensionCount=len(extensions),
         ppEnabledExtensionNames=extensions or None,
     )

@@ -8,6 +8,8 @@ from typing import Any
 from vkbackend import vk
 from vkbackend.device.features import Features, read_features
 from vkbackend.device.memory_types import MemoryTypes
+from vkbackend.device.queues import QueuePlaces, list_families
+from vkbackend.device.queues import choose as choose_queues
 from vkbackend.gpu import CooperativeMatrix, GpuInfo
 
 _DEVICE_TYPES = ("other", "integrated", "discrete", "virtual", "cpu")
@@ -37,7 +39,7 @@ class PhysicalDevice:
 
     handle: Any
     info: GpuInfo
-    queue_family: int | None  # None: no queue computes
+    queues: QueuePlaces | None  # None: no queue computes
     extensions: frozenset[str]
     features: Features
     memory_types: MemoryTypes
@@ -57,7 +59,8 @@ def read_physical_device(instance: Any, handle: Any) -> PhysicalDevice:
         answers.extensions,
         answers.number("VkPhysicalDeviceSubgroupProperties", "supportedOperations"),
     )
-    queue_family, timestamp_valid_bits = _compute_queue(handle)
+    families = list_families(handle)
+    places = choose_queues(families)
     memory_types = MemoryTypes.of(handle)
     allocation_bytes = answers.number(
         "VkPhysicalDeviceMaintenance3Properties", "maxMemoryAllocationSize"
@@ -67,7 +70,7 @@ def read_physical_device(instance: Any, handle: Any) -> PhysicalDevice:
         **answers.subgroup_sizes(),
         **_limits(limits),
         max_memory_allocation_bytes=allocation_bytes or memory_types.device_bytes,
-        timestamp_valid_bits=timestamp_valid_bits,
+        timestamp_valid_bits=families[places.compute.family].timestamp_valid_bits if places else 0,
         dot_accelerated=answers.dot_accelerated(),
         round_to_nearest_even_float32=answers.rounds_to_nearest_even(),
         **_feature_facts(handle, features),
@@ -78,7 +81,7 @@ def read_physical_device(instance: Any, handle: Any) -> PhysicalDevice:
     return PhysicalDevice(
         handle=handle,
         info=info,
-        queue_family=queue_family,
+        queues=places,
         extensions=answers.extensions,
         features=features,
         memory_types=memory_types,
@@ -203,24 +206,6 @@ class _Properties:
 
 def _triple(values: Any) -> tuple[int, int, int]:
     return int(values[0]), int(values[1]), int(values[2])
-
-
-def _compute_queue(handle: Any) -> tuple[int | None, int]:
-    """The queue family to compute on, one with timestamps if possible; and their valid bits."""
-    families = vk.listing(
-        "VkQueueFamilyProperties",
-        vk.lib.vkGetPhysicalDeviceQueueFamilyProperties,
-        handle,
-        what="listing a device's queues",
-    )
-    computing = [
-        (index, int(family.timestampValidBits))
-        for index, family in enumerate(families)
-        if family.queueFlags & vk.VK_QUEUE_COMPUTE_BIT and family.queueCount
-    ]
-    if not computing:
-        return None, 0
-    return next((entry for entry in computing if entry[1]), computing[0])
 
 
 def _cooperative_matrices(

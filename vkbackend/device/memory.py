@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,12 @@ class Buffer:
     """A storage buffer with memory of its own; host-visible ones stay mapped until closed."""
 
     def __init__(
-        self, context: Context, size_bytes: int, access: BufferAccess, staged: bool = False
+        self,
+        context: Context,
+        size_bytes: int,
+        access: BufferAccess,
+        staged: bool = False,
+        shared: bool = False,
     ) -> None:
         """Raises OutOfMemoryError, or DeviceError when a limit is exceeded."""
         self.context = context
@@ -32,7 +38,8 @@ class Buffer:
         _check_size(context, size_bytes, access)
         may_map = access != "device" or (context.maps_device_memory and not staged)
         with Owner(context) as owner:
-            self.handle = owner.create("VkBuffer", _buffer_info(size_bytes), f"{self}")
+            info = _buffer_info(size_bytes, context.queue_families if shared else ())
+            self.handle = owner.create("VkBuffer", info, f"{self}")
             index, self._allocation_bytes = self._allocate(owner, may_map)
             flags = context.physical.memory_types.flags(index)
             self.is_mapped = may_map and bool(flags & HOST_VISIBLE)
@@ -167,14 +174,21 @@ def atom_range(
     return begin, min(end, allocation_bytes) - begin
 
 
-def _buffer_info(size_bytes: int) -> Any:
+def _buffer_info(size_bytes: int, sharing_families: Sequence[int]) -> Any:
+    # Concurrent sharing costs a buffer nothing (it has no compressed form, as images have), and
+    # saves handing it from queue to queue by pairs of barriers that must agree.
+    is_concurrent = len(sharing_families) > 1
     return vk.struct(
         "VkBufferCreateInfo",
         size=-(-size_bytes // _WORD_BYTES) * _WORD_BYTES,
         usage=vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
         | vk.VK_BUFFER_USAGE_TRANSFER_SRC_BIT
         | vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-        sharingMode=vk.VK_SHARING_MODE_EXCLUSIVE,
+        sharingMode=vk.VK_SHARING_MODE_CONCURRENT
+        if is_concurrent
+        else vk.VK_SHARING_MODE_EXCLUSIVE,
+        queueFamilyIndexCount=len(sharing_families) if is_concurrent else 0,
+        pQueueFamilyIndices=sharing_families if is_concurrent else None,
     )
 
 

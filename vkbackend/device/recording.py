@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vkbackend import vk
-from vkbackend.device.context import Context, Owner
+from vkbackend.device.context import Context, Owner, Queue
 from vkbackend.device.hazards import HazardTracker, Span
 from vkbackend.device.memory import Buffer, Region
 from vkbackend.device.pipeline import Pipeline
+from vkbackend.device.submission import Link, stages_of, submissions
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ Step = Dispatch | Copy | Timestamp
 
 @dataclass(frozen=True)
 class Recorded:
-    """A command buffer ready to be submitted, with all that the submission needs."""
+    """Command buffers ready to be submitted, with all that the submission needs."""
 
-    submit_info: Any
-    fence: Any
-    fences: Any  # the same fence as an array
+    links: tuple[Link, ...]
+    submissions: tuple[tuple[Any, Any, Any], ...]  # queue, info and fence; the last has the fence
+    fences: Any  # an array of that one
     fence_key: int
     buffers: frozenset[Buffer]
     needs: frozenset[int]  # keys of what must still exist when it is submitted
@@ -82,30 +83,41 @@ class Recorded:
         return [((int(tick) - int(ticks[0])) & mask) * period_us for tick in ticks]
 
 
-def record(owner: Owner, steps: list[Step], timestamp_count: int) -> Recorded:
-    """Records the steps; everything made for it belongs to `owner`."""
+def record(
+    owner: Owner,
+    queue: Queue,
+    steps: list[Step],
+    timestamp_count: int,
+    earlier: Recorded | None = None,
+) -> Recorded:
+    """Records the steps; everything made for it belongs to `owner`.
+
+    What was recorded `earlier` is submitted along, and is done before the first step begins.
+    """
     dispatches = [step for step in steps if isinstance(step, Dispatch)]
-    has_copies = any(isinstance(step, Copy) for step in steps)
+    has_copies = queue.only_copies or any(isinstance(step, Copy) for step in steps)
     sets = _descriptor_sets(owner, dispatches)
     query_pool = _query_pool(owner, timestamp_count)
-    buffers = frozenset(region.buffer for step in steps for region in _regions(step))
-    recorder = _Recorder(owner, sets, query_pool, has_copies)
+    buffers = {region.buffer for step in steps for region in _regions(step)}
+    recorder = _Recorder(owner, queue, sets, query_pool, has_copies)
     recorder.begin(timestamp_count)
     for step in steps:
         recorder.add(step)
     recorder.finish()
     fence = owner.create("VkFence", vk.struct("VkFenceCreateInfo"), "making a fence")
     fence_key = owner.keys[-1]
-    submit_info = vk.struct(
-        "VkSubmitInfo", commandBufferCount=1, pCommandBuffers=[recorder.command_buffer]
-    )
+    needs = {fence_key}.union(*(buffer.keys for buffer in buffers))
+    links = _links(owner, queue, recorder.command_buffer, earlier)
+    if earlier is not None:
+        buffers |= earlier.buffers
+        needs |= earlier.needs
     return Recorded(
-        submit_info=submit_info,
-        fence=fence,
+        links=links,
+        submissions=submissions(links, fence),
         fences=vk.array("VkFence", [fence]),
         fence_key=fence_key,
-        buffers=buffers,
-        needs=frozenset({fence_key}.union(*(buffer.keys for buffer in buffers))),
+        buffers=frozenset(buffers),
+        needs=frozenset(needs),
         query_pool=query_pool,
         timestamp_count=timestamp_count,
         barrier_count=recorder.barrier_count,
@@ -113,6 +125,17 @@ def record(owner: Owner, steps: list[Step], timestamp_count: int) -> Recorded:
         wait_for_fences=vk.lib.vkWaitForFences,
         reset_fences=vk.lib.vkResetFences,
     )
+
+
+def _links(
+    owner: Owner, queue: Queue, command_buffer: Any, earlier: Recorded | None
+) -> tuple[Link, ...]:
+    if earlier is None:
+        return (Link(queue, command_buffer, None),)
+    # A binary semaphore, no timeline: it needs no Vulkan 1.2, and the same submission replays.
+    info = vk.struct("VkSemaphoreCreateInfo")
+    semaphore = owner.create("VkSemaphore", info, "making a semaphore")
+    return (*earlier.links, Link(queue, command_buffer, semaphore))
 
 
 def _regions(step: Step) -> tuple[Region, ...]:
@@ -144,9 +167,12 @@ def _span(region: Region) -> Span:
 class _Recorder:
     """Writes steps into one command buffer."""
 
-    def __init__(self, owner: Owner, sets: dict[Any, Any], pool: Any, has_copies: bool) -> None:
-        self.command_buffer = _command_buffer(owner)
+    def __init__(
+        self, owner: Owner, queue: Queue, sets: dict[Any, Any], pool: Any, has_copies: bool
+    ) -> None:
+        self.command_buffer = _command_buffer(owner, queue)
         self.barrier_count = 0
+        self._queue = queue
         self._lib = vk.lib
         self._sets = sets
         self._query_pool = pool
@@ -156,9 +182,11 @@ class _Recorder:
         self._compute = vk.VK_PIPELINE_BIND_POINT_COMPUTE
         # One pair of stages for all barriers: a later copy may depend on what an earlier
         # barrier between two dispatches has already been counted for.
-        self._stages = vk.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
-        self._writes = vk.VK_ACCESS_SHADER_WRITE_BIT
-        self._reads = vk.VK_ACCESS_SHADER_READ_BIT
+        self._stages = self._writes = self._reads = 0
+        if not queue.only_copies:
+            self._stages |= vk.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
+            self._writes |= vk.VK_ACCESS_SHADER_WRITE_BIT
+            self._reads |= vk.VK_ACCESS_SHADER_READ_BIT
         if has_copies:
             self._stages |= vk.VK_PIPELINE_STAGE_TRANSFER_BIT
             self._writes |= vk.VK_ACCESS_TRANSFER_WRITE_BIT
@@ -181,8 +209,7 @@ class _Recorder:
             srcAccessMask=vk.VK_ACCESS_MEMORY_WRITE_BIT,
             dstAccessMask=self._reads | self._writes,
         )
-        before = vk.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | vk.VK_PIPELINE_STAGE_TRANSFER_BIT
-        self._barrier(before, self._stages, everything)
+        self._barrier(stages_of(self._queue), self._stages, everything)
 
     def add(self, step: Step) -> None:
         """Records one step, after a barrier where it needs one."""
@@ -250,9 +277,9 @@ class _Recorder:
             self._lib.vkCmdWriteTimestamp(self.command_buffer, stage, self._query_pool, step.index)
 
 
-def _command_buffer(owner: Owner) -> Any:
+def _command_buffer(owner: Owner, queue: Queue) -> Any:
     context = owner.context
-    pool_info = vk.struct("VkCommandPoolCreateInfo", queueFamilyIndex=context.physical.queue_family)
+    pool_info = vk.struct("VkCommandPoolCreateInfo", queueFamilyIndex=queue.family)
     pool = owner.create("VkCommandPool", pool_info, "making a command pool")
     info = vk.struct(
         "VkCommandBufferAllocateInfo",
