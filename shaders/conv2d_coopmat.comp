@@ -8,6 +8,10 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int8 : require
 #pragma use_vulkan_memory_model
+#pragma variants ELEMENT int8 float16
+#if defined(ELEMENT_FLOAT16)
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#endif
 #include "prologue.glsl"
 #include "int8.glsl"
 #include "layout.glsl"
@@ -155,14 +159,12 @@ void fetch_weights(int chunk, int row_vectors) {
 
 void place() {
     [[unroll]] for (int pass = 0; pass < PASSES_M; pass++) {
-        int pair = (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS + 2 * lane_vector;
-        tiles[pair] = next_activations[pass].xy;
-        tiles[pair + 1] = next_activations[pass].zw;
+        place_vector((pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS, lane_vector,
+                     next_activations[pass]);
     }
     [[unroll]] for (int pass = 0; pass < PASSES_N; pass++) {
-        int pair = FIRST_WEIGHT + (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS + 2 * lane_vector;
-        tiles[pair] = next_weights[pass].xy;
-        tiles[pair + 1] = next_weights[pass].zw;
+        place_vector(FIRST_WEIGHT + (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS, lane_vector,
+                     next_weights[pass]);
     }
 }
 

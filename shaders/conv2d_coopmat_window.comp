@@ -70,10 +70,8 @@ void fetch_patch(int chunk, int block_vectors) {
 void place_patch() {
     [[unroll]] for (int pass = 0; pass < PASSES_M; pass++) {
         int row = pass * ROWS_PER_PASS + lane_row;
-        int pair = row * ROW_PAIRS + 2 * lane_vector;
         if (pass + 1 < PASSES_M || row < PATCH_ROWS) {
-            tiles[pair] = next_activations[pass].xy;
-            tiles[pair + 1] = next_activations[pass].zw;
+            place_vector(row * ROW_PAIRS, lane_vector, next_activations[pass]);
         }
     }
 }
@@ -86,9 +84,8 @@ void fetch_weights(int address) {
 
 void place_weights(int first_pair) {
     [[unroll]] for (int pass = 0; pass < PASSES_N; pass++) {
-        int pair = first_pair + (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS + 2 * lane_vector;
-        tiles[pair] = next_weights[pass].xy;
-        tiles[pair + 1] = next_weights[pass].zw;
+        place_vector(first_pair + (pass * ROWS_PER_PASS + lane_row) * ROW_PAIRS, lane_vector,
+                     next_weights[pass]);
     }
 }
 

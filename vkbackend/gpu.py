@@ -132,6 +132,8 @@ class GpuInfo:
     unified_memory: bool  # every device-local memory type is host visible
     device_memory_bytes: int
     cooperative_matrices: tuple[CooperativeMatrix, ...] = ()
+    # Of float16, where there are none of int8: those that a self-test found to sum exactly.
+    exact_float_matrices: tuple[CooperativeMatrix, ...] = ()
 
     @property
     def family(self) -> Family:
@@ -169,7 +171,8 @@ class GpuInfo:
     def from_json(cls, facts: dict[str, Any]) -> GpuInfo:
         """Facts from `to_json`; DeviceError names what is missing or unknown."""
         known = {field.name for field in dataclasses.fields(cls)}
-        required = known - {"cooperative_matrices"}
+        matrices = "cooperative_matrices", "exact_float_matrices"
+        required = known.difference(matrices)
         problems = [f"{name} is missing" for name in sorted(required - facts.keys())]
         problems += [f"{name} is unknown" for name in sorted(facts.keys() - known)]
         if problems:
@@ -178,10 +181,8 @@ class GpuInfo:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in facts.items()
         }
-        matrices = tuple(
-            CooperativeMatrix(**entry) for entry in facts.get("cooperative_matrices", ())
-        )
-        values["cooperative_matrices"] = matrices
+        for name in matrices:
+            values[name] = tuple(CooperativeMatrix(**entry) for entry in facts.get(name, ()))
         return cls(**values)
 
 

@@ -9,6 +9,22 @@
 #ifndef CONV2D_MATRICES_GLSL
 #define CONV2D_MATRICES_GLSL
 
+#if defined(ELEMENT_FLOAT16)
+// Where there are no matrices of int8: its values are exact in float16, their products and sums of
+// up to 1,024 of them in float32. (What a unit really does, the self-test asks.)
+#define ELEMENT float16_t
+#define SUM float
+#define SUM_BITS(x) floatBitsToInt(x)
+#define BITS_SUM(x) intBitsToFloat(x)
+const int ELEMENT_BYTES = 2;
+#else
+#define ELEMENT int8_t
+#define SUM int
+#define SUM_BITS(x) (x)
+#define BITS_SUM(x) (x)
+const int ELEMENT_BYTES = 1;
+#endif
+
 layout(local_size_x_id = 20) in;
 layout(constant_id = 20) const int LOCAL_SIZE = 128;
 layout(constant_id = 21) const int SUBGROUP_SIZE = 32;
@@ -20,7 +36,7 @@ layout(constant_id = 26) const int MATRICES_M = 4;   // of one subgroup
 layout(constant_id = 27) const int MATRICES_N = 4;   // a multiple of four
 layout(constant_id = 28) const int TILE_M = 128;
 layout(constant_id = 29) const int TILE_N = 128;
-layout(constant_id = 30) const int CHUNK_K = 64;     // bytes of K in shared memory at once
+layout(constant_id = 30) const int CHUNK_K = 64;     // values of K in shared memory at once
 layout(constant_id = 32) const int SPLITS_K = 1;     // more: sums of parts of K go to Scratch
 layout(constant_id = 40) const bool WHOLE_OUTPUTS = true;  // output channels in whole 16 bytes
 layout(constant_id = 5) const int WEIGHT_PARTS = 1;
@@ -31,7 +47,7 @@ layout(set = 0, binding = 2) restrict readonly buffer Weights { uvec4 weight_vec
 layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[]; };
 
 const int CHUNK_VECTORS = CHUNK_K / 16;
-const int ROW_PAIRS = 2 * CHUNK_VECTORS + 2;  // two spare pairs a row keep banks apart
+const int ROW_PAIRS = 2 * ELEMENT_BYTES * CHUNK_VECTORS + 2;  // two spare pairs a row keep banks apart
 const int ROWS_PER_PASS = LOCAL_SIZE / CHUNK_VECTORS;
 const int PASSES_N = TILE_N / ROWS_PER_PASS;
 const int SUBGROUP_N = MATRICES_N * N_SIZE;
@@ -45,7 +61,7 @@ const int ROUNDS = (M_SIZE + ROWS_PER_ROUND - 1) / ROWS_PER_ROUND;
 const int STAGED_PAIRS = SPLITS_K > 1 ? 4 * SUM_PAIRS : M_SIZE * WORD_ROW_PAIRS;  // of a subgroup
 const int RESULT_PAIRS = LOCAL_SIZE / SUBGROUP_SIZE * STAGED_PAIRS;
 
-#define SUMS coopmat<int, gl_ScopeSubgroup, M_SIZE, N_SIZE, gl_MatrixUseAccumulator>
+#define SUMS coopmat<SUM, gl_ScopeSubgroup, M_SIZE, N_SIZE, gl_MatrixUseAccumulator>
 #define ROW_MAJOR gl_CooperativeMatrixLayoutRowMajor
 #define COLUMN_MAJOR gl_CooperativeMatrixLayoutColumnMajor
 

@@ -1,6 +1,6 @@
 // The sums of a workgroup's tile: how they begin, how products are added, and how they come to the
-// output, or to scratch where parts of K are still to be added up. The including kernel has declared `tiles`, shared memory of RESULT_PAIRS or more, and
-// says where a row of its tile lies.
+// output, or to scratch where parts of K are still to be added up. The including kernel has declared
+// `tiles`, shared memory of RESULT_PAIRS or more, and says where a row of its tile lies.
 #ifndef CONV2D_MATRIX_SUMS_GLSL
 #define CONV2D_MATRIX_SUMS_GLSL
 
@@ -18,6 +18,50 @@ void load_parameters(int tile_n) {
     }
 }
 
+// 16 int8 values of a row into `tiles`; a pair holds eight bytes of elements.
+void place_vector(int row_pair, int vector, uvec4 words) {
+    int pair = row_pair + 2 * ELEMENT_BYTES * vector;
+#if defined(ELEMENT_FLOAT16)
+    [[unroll]] for (int w = 0; w < 4; w++) {
+        vec4 values = vec4(unpack_int8(int(words[w])));
+        tiles[pair + w] = uvec2(packHalf2x16(values.xy), packHalf2x16(values.zw));
+    }
+#else
+    tiles[pair] = words.xy;
+    tiles[pair + 1] = words.zw;
+#endif
+}
+
+#if defined(ELEMENT_FLOAT16)
+const int EXACT_PRODUCTS = 1024;
+const int ELEMENTS = M_SIZE * N_SIZE / SUBGROUP_SIZE;  // of a matrix, in one invocation
+
+int totals[MATRICES_M * MATRICES_N * ELEMENTS];
+int added_products;
+
+int total_at(const int matrix, const int element) { return totals[matrix * ELEMENTS + element]; }
+
+void set_total(const int matrix, const int element, int value) {
+    totals[matrix * ELEMENTS + element] = value;
+}
+
+void flush_sums() {
+    [[unroll]] for (int i = 0; i < MATRICES_M * MATRICES_N; i++) {
+        [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
+            totals[i * ELEMENTS + e] += int(sums[i][e]);
+        }
+        sums[i] = SUMS(0);
+    }
+    added_products = 0;
+}
+#else
+#define ELEMENTS sums[0].length()
+
+int total_at(const int matrix, const int element) { return sums[matrix][element]; }
+
+void set_total(const int matrix, const int element, int value) { sums[matrix][element] = value; }
+#endif
+
 // The sums begin with the bias: every row of a matrix is the same row of parameters.
 void begin_sums(int subgroup_n) {
     [[unroll]] for (int j = 0; j < MATRICES_N; j++) {
@@ -25,27 +69,42 @@ void begin_sums(int subgroup_n) {
         if (SPLITS_K == 1) {
             coopMatLoad(first, parameters, subgroup_n + j * N_SIZE, 0, ROW_MAJOR);
         }
-        [[unroll]] for (int i = 0; i < MATRICES_M; i++) sums[i * MATRICES_N + j] = first;
+        [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
+#if defined(ELEMENT_FLOAT16)
+            [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
+                set_total(i * MATRICES_N + j, e, SUM_BITS(first[e]));
+            }
+            sums[i * MATRICES_N + j] = SUMS(0);
+            added_products = 0;
+#else
+            sums[i * MATRICES_N + j] = first;
+#endif
+        }
     }
 }
 
-// Adds the products of a chunk of K: rows of activations and of weights, each CHUNK_K bytes.
+// Adds the products of a chunk of K: rows of activations and of weights, each CHUNK_K values.
 void multiply(int first_row, int first_weight) {
     [[unroll]] for (int k = 0; k < CHUNK_K; k += K_SIZE) {
-        coopmat<int8_t, gl_ScopeSubgroup, M_SIZE, K_SIZE, gl_MatrixUseA> a[MATRICES_M];
+        int pair = ELEMENT_BYTES * k / 8;
+        coopmat<ELEMENT, gl_ScopeSubgroup, M_SIZE, K_SIZE, gl_MatrixUseA> a[MATRICES_M];
         [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
             int row = first_row + i * M_SIZE;
-            coopMatLoad(a[i], tiles, row * ROW_PAIRS + k / 8, ROW_PAIRS, ROW_MAJOR);
+            coopMatLoad(a[i], tiles, row * ROW_PAIRS + pair, ROW_PAIRS, ROW_MAJOR);
         }
         [[unroll]] for (int j = 0; j < MATRICES_N; j++) {
-            coopmat<int8_t, gl_ScopeSubgroup, K_SIZE, N_SIZE, gl_MatrixUseB> b;
-            coopMatLoad(b, tiles, first_weight + j * N_SIZE * ROW_PAIRS + k / 8, ROW_PAIRS,
+            coopmat<ELEMENT, gl_ScopeSubgroup, K_SIZE, N_SIZE, gl_MatrixUseB> b;
+            coopMatLoad(b, tiles, first_weight + j * N_SIZE * ROW_PAIRS + pair, ROW_PAIRS,
                         COLUMN_MAJOR);
             [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
                 sums[i * MATRICES_N + j] = coopMatMulAdd(a[i], b, sums[i * MATRICES_N + j]);
             }
         }
     }
+#if defined(ELEMENT_FLOAT16)
+    added_products += CHUNK_K;
+    if (added_products == EXACT_PRODUCTS) flush_sums();
+#endif
 }
 
 void requantize_sums(int subgroup_n) {
@@ -57,11 +116,12 @@ void requantize_sums(int subgroup_n) {
             if (w < PARAMETER_WORDS) coopMatLoad(words[w], parameters, at, 0, ROW_MAJOR);
         }
         [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
-            [[unroll]] for (int e = 0; e < words[0].length(); e++) {
-                ivec4 channel = ivec4(0, words[0][e], words[1][e], words[2][e]);
-                sums[i * MATRICES_N + j][e] =
-                    requantize(sums[i * MATRICES_N + j][e], channel, output_zero_point, clamp_low,
-                               clamp_high);
+            [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
+                ivec4 channel = ivec4(0, SUM_BITS(words[0][e]), SUM_BITS(words[1][e]),
+                                      SUM_BITS(words[2][e]));
+                int total = total_at(i * MATRICES_N + j, e);
+                set_total(i * MATRICES_N + j, e,
+                          requantize(total, channel, output_zero_point, clamp_low, clamp_high));
             }
         }
     }
@@ -70,11 +130,23 @@ void requantize_sums(int subgroup_n) {
 // Four channels of every place of four neighbouring matrices, the first of which is given.
 SUMS packed_words(const int first) {
     SUMS words;
-    [[unroll]] for (int e = 0; e < words.length(); e++) {
-        words[e] = pack32(i8vec4(sums[first][e], sums[first + 1][e], sums[first + 2][e],
-                                 sums[first + 3][e]));
+    [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
+        ivec4 channel = ivec4(total_at(first, e), total_at(first + 1, e), total_at(first + 2, e),
+                              total_at(first + 3, e));
+        words[e] = BITS_SUM(pack32(i8vec4(channel)));
     }
     return words;
+}
+
+// A matrix of sums, each an int32.
+SUMS total_words(const int matrix) {
+#if defined(ELEMENT_FLOAT16)
+    SUMS words;
+    [[unroll]] for (int e = 0; e < ELEMENTS; e++) words[e] = BITS_SUM(total_at(matrix, e));
+    return words;
+#else
+    return sums[matrix];
+#endif
 }
 
 // Vectors of the second tensor that this invocation adds: loaded together, before their need. (Not
@@ -159,7 +231,7 @@ void store_parts(int tile_n, int subgroup_m, int subgroup_n, int staged) {
     [[unroll]] for (int i = 0; i < MATRICES_M * MATRICES_N; i += 4) {
         subgroupBarrier();
         [[unroll]] for (int j = 0; j < 4; j++) {
-            coopMatStore(sums[i + j], tiles, staged + j * SUM_PAIRS, SUM_ROW_PAIRS, ROW_MAJOR);
+            coopMatStore(total_words(i + j), tiles, staged + j * SUM_PAIRS, SUM_ROW_PAIRS, ROW_MAJOR);
         }
         subgroupBarrier();
         [[unroll]] for (int first = 0; first < M_SIZE * N_SIZE; first += SUBGROUP_SIZE) {
@@ -180,6 +252,9 @@ void store_parts(int tile_n, int subgroup_m, int subgroup_n, int staged) {
 
 void store_tile(int tile_n, int subgroup_m, int subgroup_n) {
     int staged = int(gl_LocalInvocationIndex) / SUBGROUP_SIZE * STAGED_PAIRS;
+#if defined(ELEMENT_FLOAT16)
+    flush_sums();
+#endif
     if (SPLITS_K > 1) {
         store_parts(tile_n, subgroup_m, subgroup_n, staged);
     } else {

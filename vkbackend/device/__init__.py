@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vkbackend import env
-from vkbackend.device import choice
+from vkbackend.device import choice, selftest_matrices
 from vkbackend.device.commands import Commands
 from vkbackend.device.context import Context
 from vkbackend.device.facts import read_physical_device
@@ -81,6 +81,7 @@ class Device:
             raise
         try:
             device = cls(context)
+            selftest_matrices.with_proven(device)
             context.raise_messages()
         except BaseException:
             context.close()

@@ -36,6 +36,7 @@ from vkbackend.ops.conv2d.matrices import (
     grid_of,
     in_column_order,
     input_bytes,
+    is_float,
     output_bytes,
     variant_of,
     whole_vectors,
@@ -62,7 +63,7 @@ VARIANTS = (
 
 
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
-    """Eligible with int8 cooperative matrices, where tensors are in layout 4C."""
+    """Eligible with cooperative matrices of int8, or of float16 that are proven exact."""
     found: dict[tuple[str, tuple[int, int]], Candidate] = {}
     problems: dict[str, None] = {}
     for variant in VARIANTS:
@@ -160,8 +161,9 @@ def _candidate(
         dispatches=2 if splits > 1 else 1,
         scratch_bytes=_scratch_bytes(g, splits) if splits > 1 else 0,
     )
+    form = Dot.FLOAT if is_float(matrix) else Dot.SIGNED
     return Candidate(
-        algorithm, (LAYOUT,), LAYOUT, work, Dot.SIGNED, tile, matrix=(matrix, gpu.subgroup_size)
+        algorithm, (LAYOUT,), LAYOUT, work, form, tile, matrix=(matrix, gpu.subgroup_size)
     )
 
 
@@ -201,7 +203,7 @@ def _product(geometry: Geometry, choice: Candidate, splits: int) -> Dispatch:
     x, y, _ = grid_of(geometry, choice.tile, geometry.pixel_count)
     several = _tiles_per_workgroup(geometry, choice.tile) if splits == 1 else 1
     return Dispatch(
-        "conv2d_coopmat",
+        f"conv2d_coopmat.{'float16' if is_float(matrix) else 'int8'}",
         {
             "Input": input_ref(),
             "Weights": weights_ref("weights"),

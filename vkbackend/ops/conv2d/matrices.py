@@ -27,18 +27,17 @@ class Variant:
     subgroups_n: int
     matrices_m: int
     matrices_n: int  # a multiple of four: four of them make words
-    chunk_bytes: int = 64  # of K in shared memory at once
+    chunk_bytes: int = 64  # int8 values of K in shared memory at once
     narrow: bool = False  # of the matrices that a GPU has, those of the fewest columns
 
     def matrix(self, gpu: GpuInfo) -> CooperativeMatrix | None:
-        """The int8 matrix shape to use: the largest, or a narrow one, that divides the tile."""
+        """The matrix shape to use: the largest, or a narrow one, that divides the tile; of int8, or
+        of float16 that is proven exact.
+        """
         fitting = [
             m
-            for m in gpu.cooperative_matrices
-            if (m.a_type, m.b_type, m.c_type, m.result_type) == ("int8", "int8", "int32", "int32")
-            and m.scope == "subgroup"
-            and not m.saturating
-            and m.k_size % 8 == 0
+            for m in (*filter(_is_int8, gpu.cooperative_matrices), *gpu.exact_float_matrices)
+            if m.k_size % 8 == 0
             and self.chunk_bytes % m.k_size == 0
             and 16 % m.m_size == 0
             and m.n_size % 8 == 0
@@ -94,7 +93,8 @@ class Variant:
             return f"its tile of {tile_m}x{4 * tile_words} does not divide over {local_size} lanes"
         if gpu.subgroup_size % (self.matrices_n * matrix.n_size // 16):
             return f"its {gpu.subgroup_size} lanes do not divide into rows of outputs"
-        operands = (rows + 4 * tile_words) * (self.chunk_bytes + SPARE_ROW_BYTES)
+        row_bytes = self.chunk_bytes * (2 if is_float(matrix) else 1) + SPARE_ROW_BYTES
+        operands = (rows + 4 * tile_words) * row_bytes
         staged = 4 * matrix.m_size * (4 * matrix.n_size + SPARE_ROW_BYTES)
         staged *= local_size // gpu.subgroup_size
         shared = max(operands, staged) + 4 * tile_words * PARAMETER_BYTES
@@ -106,7 +106,19 @@ class Variant:
         return range_problem(max(input_bytes(g), output_bytes(g)), "the larger tensor", gpu)
 
 
-NO_MATRIX = "needs int8 cooperative matrices with int32 sums, which this GPU has not"
+def is_float(matrix: CooperativeMatrix) -> bool:
+    """Whether int8 values are computed as float16, with sums in float32."""
+    return matrix.a_type == "float16"
+
+
+def _is_int8(m: CooperativeMatrix) -> bool:
+    types = m.a_type, m.b_type, m.c_type, m.result_type
+    return (
+        types == ("int8", "int8", "int32", "int32") and m.scope == "subgroup" and not m.saturating
+    )
+
+
+NO_MATRIX = "needs cooperative matrices of int8, or of float16 that are proven exact"
 
 
 def variant_of(variants: Sequence[Variant], choice: Candidate) -> Variant:
