@@ -141,8 +141,8 @@ MEMORY = {
         ("lavapipe", True, 0, 0, 0),
         ("adreno", True, 0, 0, 1),
         ("mali", False, 1, 1, 1),
-        ("nvidia", False, 1, 3, 3),
-        ("amd", False, 0, 3, 3),
+        ("nvidia", False, 1, 2, 3),
+        ("amd", False, 0, 2, 3),
     ],
 )
 def test_memory_types(name: str, is_unified: bool, device: int, upload: int, download: int) -> None:

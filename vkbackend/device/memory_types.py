@@ -75,10 +75,9 @@ def _preference(access: BufferAccess, map_device_memory: bool) -> tuple[tuple[in
             return (DEVICE_LOCAL, HOST_VISIBLE, HOST_COHERENT), HOST_CACHED, 0
         return (DEVICE_LOCAL,), HOST_VISIBLE, 0
     if access == "upload":
-        # Cached memory is slower for kernels to read where the host only writes.
+        # Cached memory is slower where the host only writes.
         if map_device_memory:
             return (HOST_COHERENT, DEVICE_LOCAL), HOST_CACHED, HOST_VISIBLE
-        # A GPU with memory of its own copies from cached memory as fast, and the host fills it
-        # faster. What the host sees of the GPU's memory is small and precious.
-        return (HOST_COHERENT, HOST_CACHED), DEVICE_LOCAL, HOST_VISIBLE
+        # On a GPU with memory of its own, what the host sees of that is small and precious.
+        return (HOST_COHERENT,), HOST_CACHED | DEVICE_LOCAL, HOST_VISIBLE
     return (HOST_CACHED, HOST_COHERENT), 0, HOST_VISIBLE
