@@ -30,8 +30,7 @@ class CostTable:
     launch_us: float
     macs_per_us: float
     bytes_per_us: float
-    busy_invocations: int  # below so many invocations, time stops falling
-    scratch_factor: float = 1.0  # of bytes through scratch: a gather computes addresses too
+    gather_factor: float = 1.0  # of bytes of im2col's columns: a gather computes addresses too
     dot_speedup: float = 1.0
     form_speedup: Mapping[Dot, float] = field(default_factory=dict)  # against plain arithmetic
     algorithm_factor: Mapping[str, float] = field(default_factory=dict)
@@ -48,7 +47,6 @@ _LAVAPIPE = CostTable(
     launch_us=40.0,
     macs_per_us=35_000.0,
     bytes_per_us=1300.0,
-    busy_invocations=256,
     form_speedup={Dot.LANES: 1.35},
     algorithm_factor={
         "direct": 1.07,
@@ -58,7 +56,6 @@ _LAVAPIPE = CostTable(
         "workgroup_sum": 210.0,  # of means: 64 lanes in turn, and a barrier
         "lane_sum": 60.0,
         "coopmat": 8.0,  # one lane after the other: to test with, not to be fast
-        "coopmat_split": 8.0,
     },
     layout_factor={
         ("pointwise", "4C"): 1.03,
@@ -97,7 +94,6 @@ _MALI = CostTable(
     launch_us=6.0,
     macs_per_us=60_000.0,
     bytes_per_us=12_000.0,
-    busy_invocations=4096,
     dot_speedup=3.0,
     algorithm_factor={"direct": 2.6, "depthwise": 0.5, "depthwise_rows": 0.4},
     layout_factor={
@@ -132,8 +128,7 @@ _ADRENO = CostTable(
     launch_us=6.0,
     macs_per_us=80_000.0,
     bytes_per_us=14_000.0,
-    busy_invocations=6144,
-    scratch_factor=3.0,
+    gather_factor=3.0,
     dot_speedup=4.0,
     form_speedup={Dot.FLOAT: 1.6},
     algorithm_factor={"direct": 1.2, "depthwise": 0.5, "depthwise_rows": 0.4},
@@ -164,7 +159,6 @@ _NVIDIA = CostTable(
     launch_us=3.0,
     macs_per_us=3_000_000.0,
     bytes_per_us=2_000_000.0,
-    busy_invocations=65_536,
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 1.1,
@@ -172,7 +166,6 @@ _NVIDIA = CostTable(
         "depthwise_rows": 0.14,
         "rows": 10.0,  # a long K in one invocation
         "coopmat": 0.04,
-        "coopmat_split": 0.04,
     },
     layout_factor={
         (algorithm, layout): factor
@@ -198,7 +191,6 @@ _SOFTWARE = CostTable(
     launch_us=50.0,
     macs_per_us=170.0,
     bytes_per_us=100.0,
-    busy_invocations=64,
     form_speedup=_LAVAPIPE.form_speedup,
     algorithm_factor=_LAVAPIPE.algorithm_factor,
     tile_factor=_LAVAPIPE.tile_factor,
@@ -297,21 +289,24 @@ class _Estimate:
 
     def __init__(self, gpu: GpuInfo) -> None:
         self._table = table = table_of(gpu)
+        self._busy_invocations = gpu.busy_invocations
         self._rates = {dot: table.macs_per_us * _form_speedup(table, dot, gpu) for dot in Dot}
 
     def us(self, candidate: Candidate) -> float:
         """Estimated microseconds."""
-        table, work, algorithm = self._table, candidate.work, candidate.algorithm
+        table, work = self._table, candidate.work
+        algorithm = candidate.algorithm.removesuffix("_split")  # computes as the whole does
         arithmetic = work.macs / self._rates[candidate.dot] if work.macs else 0.0
         if arithmetic:
-            arithmetic *= max(1.0, table.busy_invocations / max(1, work.invocations))
+            arithmetic *= max(1.0, self._busy_invocations / max(1, work.invocations))
             arithmetic *= table.algorithm_factor.get(algorithm, 1.0)
             arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
             for layout in candidate.input_layouts:
                 arithmetic *= table.layout_factor.get((algorithm, layout), 1.0)
         traffic = float(work.bytes_read + work.bytes_written)
         if work.scratch_bytes:
-            traffic += table.scratch_factor * scratch_traffic(candidate)
+            factor = table.gather_factor if algorithm == "im2col" else 1.0
+            traffic += factor * scratch_traffic(candidate)
         return work.dispatches * table.launch_us + arithmetic + traffic / table.bytes_per_us
 
 

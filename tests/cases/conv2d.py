@@ -75,6 +75,10 @@ CASES = [
     # Out-of-image taps read -128: sums of 2^24, the most that float32 holds exactly, and of more.
     conv("float_limit", (1, 1024, 2, 1), 5, (1, 1), padding=(1, 1, 1, 1), x=LOW, extreme=True),
     conv("past_float", (1, 1031, 2, 1), 5, (1, 1), padding=(1, 1, 1, 1), x=LOW, extreme=True),
+    # Few pixels and a long K: its parts go to several workgroups.
+    conv("split", (2, 67, 5, 3), 9, (3, 2), padding=(1, 0, 1, 1), stride=(2, 1), x=UINT8, y=UINT8),
+    conv("split_pointwise", (3, 211, 3, 1), 21, (1, 1)),
+    conv("split_groups", (1, 150, 4, 3), 26, (2, 3), groups=2, weight_zero_point=-77, x=UINT8),
     conv("large", (1, 64, 56, 56), 64, (3, 3), padding=(1, 1, 1, 1), large=True),
     conv("deep", (1, 512, 7, 7), 70, (3, 3), padding=(1, 1, 1, 1), large=True),
 ]

@@ -62,6 +62,8 @@ CASES = [
     with_sum("depthwise", 1),
     with_sum("weight_zero_point", 0, y=UINT8),
     with_sum("deep", 1),
+    with_sum("split", 1, other=UINT8),
+    with_table("split_groups"),
     with_table("pointwise"),
     with_table("first_layer", UINT8),
     with_table("depthwise_strided"),

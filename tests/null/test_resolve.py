@@ -248,7 +248,9 @@ def dense_block(layers: int) -> Graph:
 def test_a_dense_graph_gets_a_plan_near_a_proved_bound(gpu: str) -> None:
     plan = resolve(dense_block(16), gpu)
     verify(plan)
-    assert plan.bound_us <= plan.cost_us <= 1.02 * plan.bound_us
+    rounding = 1 + 1e-12  # the two add up the same prices in another order
+    assert plan.bound_us <= rounding * plan.cost_us
+    assert plan.cost_us <= 1.02 * plan.bound_us
 
 
 def test_explain_says_where_a_plan_is_not_proved_the_cheapest() -> None:

@@ -21,14 +21,20 @@ from vkbackend.ops.conv2d import (
     direct,
     im2col,
     pointwise,
+    split,
     weights,
 )
 from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-MODULES = (coopmat, pointwise, depthwise_rows, depthwise, im2col, direct)
-ALGORITHMS = {module.ALGORITHM: module for module in MODULES} | {coopmat.SPLIT: coopmat}
+_ALONE = (coopmat, pointwise, depthwise_rows, depthwise, im2col, direct)
+MODULES = (*_ALONE, split)
+ALGORITHMS = {
+    **{module.ALGORITHM: module for module in _ALONE},
+    coopmat.SPLIT: coopmat,
+    **dict.fromkeys(split.ALGORITHMS, split),
+}
 
 
 # A rewrite prices a convolution alone and fused before the resolver prices what is left.
