@@ -95,7 +95,7 @@ _MALI = CostTable(
     macs_per_us=60_000.0,
     bytes_per_us=12_000.0,
     dot_speedup=3.0,
-    algorithm_factor={"direct": 2.6, "depthwise": 0.5, "depthwise_rows": 0.4},
+    algorithm_factor={"direct": 2.6, "direct_rows": 1.3, "depthwise": 0.5, "depthwise_rows": 0.4},
     layout_factor={
         ("im2col", "4C1W"): 1.15,
         ("im2col", "4W4C"): 1.1,

@@ -17,9 +17,13 @@ layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[
 ivec4 accumulators[TILE_PIXELS * TILE_WORDS];
 ACTIVATION activations[TILE_PIXELS];
 
+#if defined(TILES_WITHIN_ROWS)
+bool is_idle() { return is_idle_within_rows(TILE_PIXELS); }
+int tile_pixel(int p) { return pixel_number_within_rows(TILE_PIXELS, p); }
+#else
 bool is_idle() { return is_idle(TILE_PIXELS); }
-
 int tile_pixel(int p) { return pixel_number(TILE_PIXELS, p); }
+#endif
 
 // Pixels past the end repeat the last one: they are computed and not stored.
 int clamped_pixel(int p) { return first_pixel + min(tile_pixel(p), pixel_count - 1); }

@@ -62,6 +62,7 @@ CASES = [
     with_sum("depthwise", 1),
     with_sum("weight_zero_point", 0, y=UINT8),
     with_sum("deep", 1),
+    with_sum("three_channels", 0),
     with_sum("split", 1, other=UINT8),
     with_table("split_groups"),
     with_table("pointwise"),

@@ -62,9 +62,12 @@ def tile_constants(geometry: Geometry, choice: Candidate) -> dict[str, Constant]
     """Specialisation constants of the kernels that compute tiles of outputs."""
     constants = {**geometry.constants(choice), "TILE_WORDS": choice.tile[1]}
     if choice.dot is Dot.FLOAT:
-        words = geometry.weight_parts * geometry.taps * geometry.block_words(choice.tile[1])
-        constants["LONG_SUMS"] = 4 * words > FLOAT_PRODUCTS
+        constants["LONG_SUMS"] = 4 * _rounds(geometry, choice.tile) > FLOAT_PRODUCTS
     return constants
+
+
+def _rounds(geometry: Geometry, tile: Tile) -> int:
+    return geometry.weight_parts * geometry.taps * geometry.block_words(tile[1])
 
 
 def tile_grid(geometry: Geometry, tile: Tile, pixel_count: int) -> Grid:
@@ -93,10 +96,12 @@ def enumerate_candidates(
     scratch: tuple[int, int] = (0, 0),
     *,
     within_rows: bool = False,
+    rounds: int | None = None,
 ) -> Options:
     """Every layout pair, form and tile that the GPU's limits allow.
 
     `scratch` is (bytes in use at once, dispatches). `within_rows`: no tile spans two rows.
+    `rounds` of four products make an output; else one per weight part, tap and input word.
     """
     eligible = []
     problems: dict[str, None] = {}
@@ -110,7 +115,7 @@ def enumerate_candidates(
         if within_rows:
             pixel_tiles = _row_tiles(geometry, tile)
         outputs = _computed_outputs(algorithm, geometry, gpu, tile, pixel_tiles)
-        macs = outputs * geometry.taps * 4 * geometry.block_words(tile[1]) * geometry.weight_parts
+        macs = 4 * outputs * (rounds or _rounds(geometry, tile))
         grid = _grid(geometry, tile, pixel_tiles)
         # A CPU's cores share workgroups out, a GPU's subgroups: those without work cost nothing.
         unit = LOCAL_SIZE if gpu.is_software else min(LOCAL_SIZE, gpu.subgroup_size)

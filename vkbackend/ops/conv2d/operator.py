@@ -19,6 +19,7 @@ from vkbackend.ops.conv2d import (
     depthwise,
     depthwise_rows,
     direct,
+    direct_rows,
     im2col,
     pointwise,
     split,
@@ -28,7 +29,7 @@ from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-_ALONE = (coopmat, pointwise, depthwise_rows, depthwise, im2col, direct)
+_ALONE = (coopmat, pointwise, depthwise_rows, depthwise, direct_rows, im2col, direct)
 MODULES = (*_ALONE, split)
 ALGORITHMS = {
     **{module.ALGORITHM: module for module in _ALONE},

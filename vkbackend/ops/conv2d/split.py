@@ -55,8 +55,8 @@ def _options(algorithm: str, geometry: Geometry, gpu: GpuInfo) -> Options:
     """Every candidate of the algorithm's base, with a split K."""
     most = _most_splits(geometry)
     if most < 2:
-        words = ceil_div(geometry.group_in_channels, 4)
-        reason = f"needs a longer K to split, got {words} words of channels at {geometry.taps} taps"
+        reason = "needs a K long enough to share out, got "
+        reason += f"{geometry.group_in_channels} channels x {geometry.taps} taps"
         return Options((), (Rejected(algorithm, reason),))
     whole: Options = BASES[algorithm].candidates(geometry, gpu)
     eligible = []
