@@ -72,6 +72,7 @@ void main() {
     int tile = int(gl_WorkGroupID.y);
     if (is_idle()) return;
     locate_pixels();
+    locate_outputs(tile);
     clear_tile();
     add_taps(tile);
     finish_sums();

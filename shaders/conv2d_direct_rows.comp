@@ -90,6 +90,7 @@ void add_rows(int tile, Pixel first) {
 void main() {
     int tile = int(gl_WorkGroupID.y);
     if (is_idle()) return;
+    locate_outputs(tile);
     clear_tile();
     add_rows(tile, pixel_of(clamped_pixel(0)));
     finish_sums();

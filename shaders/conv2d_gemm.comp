@@ -57,6 +57,7 @@ void main() {
     int tile = int(gl_WorkGroupID.y);
     if (is_idle()) return;
     locate_pixels(first_input_word(tile, TILE_WORDS));
+    locate_outputs(tile);
     clear_tile();
     add_products(tile);
     finish_sums();

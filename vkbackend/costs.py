@@ -50,6 +50,7 @@ _LAVAPIPE = CostTable(
     form_speedup={Dot.LANES: 1.35},
     algorithm_factor={
         "direct": 1.07,
+        "implicit_gemm": 2.0,
         "depthwise": 2.9,
         "depthwise_rows": 1.8,
         "rows": 10.0,
@@ -95,7 +96,13 @@ _MALI = CostTable(
     macs_per_us=60_000.0,
     bytes_per_us=12_000.0,
     dot_speedup=3.0,
-    algorithm_factor={"direct": 2.6, "direct_rows": 1.3, "depthwise": 0.5, "depthwise_rows": 0.4},
+    algorithm_factor={
+        "direct": 2.6,
+        "direct_rows": 1.3,
+        "implicit_gemm": 2.6,  # shared memory is ordinary memory here
+        "depthwise": 0.5,
+        "depthwise_rows": 0.4,
+    },
     layout_factor={
         ("im2col", "4C1W"): 1.15,
         ("im2col", "4W4C"): 1.1,
@@ -131,10 +138,17 @@ _ADRENO = CostTable(
     gather_factor=3.0,
     dot_speedup=4.0,
     form_speedup={Dot.FLOAT: 1.6},
-    algorithm_factor={"direct": 1.2, "depthwise": 0.5, "depthwise_rows": 0.4},
+    algorithm_factor={
+        "direct": 1.2,
+        "implicit_gemm": 1.4,  # fewer issue slots than direct, but two barriers a chunk
+        "depthwise": 0.5,
+        "depthwise_rows": 0.4,
+    },
     layout_factor={
         ("direct", "4C"): 1.3,
         ("direct", "4W4C"): 1.1,
+        ("implicit_gemm", "4C"): 1.1,
+        ("implicit_gemm", "4W4C"): 1.05,
         ("depthwise", "4C"): 1.3,
         ("depthwise", "4W4C"): 1.1,
         ("depthwise_rows", "4C"): 1.3,
@@ -162,6 +176,7 @@ _NVIDIA = CostTable(
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 1.1,
+        "implicit_gemm": 1.25,
         "depthwise": 0.12,
         "depthwise_rows": 0.14,
         "rows": 10.0,  # a long K in one invocation

@@ -186,12 +186,12 @@ def test_force_is_validated() -> None:
         "conv2d:fast": (
             "conv2d 'stem': fast is not an algorithm of conv2d; forced by "
             'force="conv2d:fast": drop it or use "conv2d:direct_rows" or "conv2d:im2col" '
-            'or "conv2d:direct"'
+            'or "conv2d:implicit_gemm" or "conv2d:direct"'
         ),
         "stem:pointwise": (
             "conv2d 'stem': pointwise needs a 1x1 kernel without padding, got 3x3; forced by "
             'force="stem:pointwise": drop it or use "stem:direct_rows" or "stem:im2col" '
-            'or "stem:direct"'
+            'or "stem:implicit_gemm" or "stem:direct"'
         ),
         "nothing:direct": (
             "force='nothing:direct': no node and no operator of this graph is named 'nothing'"

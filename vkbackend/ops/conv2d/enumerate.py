@@ -108,8 +108,8 @@ def enumerate_candidates(
     dots_of: dict[Tile, list[Dot]] = {}
     for dot, tile in kernels:
         dots_of.setdefault(tile, []).append(dot)
-    read = {layout: _input_bytes(geometry, layout) for layout in CHANNEL_PACKED}
-    written = {layout: _output_bytes(geometry, layout) for layout in CHANNEL_PACKED}
+    read = {layout: input_bytes(geometry, layout) for layout in CHANNEL_PACKED}
+    written = {layout: output_bytes(geometry, layout) for layout in CHANNEL_PACKED}
     for tile, dots in dots_of.items():
         pixel_tiles = ceil_div(geometry.pixel_count, tile[0])
         if within_rows:
@@ -122,7 +122,7 @@ def enumerate_candidates(
         invocations = ceil_div(pixel_tiles, unit) * unit * grid[1]
         for in_layout, out_layout in itertools.product(CHANNEL_PACKED, CHANNEL_PACKED):
             sizes = read[in_layout], written[out_layout]
-            problem = grid_problem(grid, gpu) or _size_problem(sizes, gpu)
+            problem = grid_problem(grid, gpu) or size_problem(sizes, gpu)
             if problem:
                 problems[problem] = None
                 continue
@@ -141,15 +141,18 @@ def enumerate_candidates(
     return Options(tuple(eligible), rejected)
 
 
-def _input_bytes(g: Geometry, layout: str) -> int:
+def input_bytes(g: Geometry, layout: str) -> int:
+    """Of the whole input in a layout."""
     return size_bytes(layout, (g.batch, g.in_channels, *g.in_size))
 
 
-def _output_bytes(g: Geometry, layout: str) -> int:
+def output_bytes(g: Geometry, layout: str) -> int:
+    """Of the whole output in a layout."""
     return size_bytes(layout, (g.batch, g.out_channels, *g.out_size))
 
 
-def _size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
+def size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
+    """Why this GPU cannot bind an input and an output of these sizes, or None."""
     return range_problem(sizes[0], "the input", gpu) or range_problem(sizes[1], "the output", gpu)
 
 

@@ -21,6 +21,7 @@ from vkbackend.ops.conv2d import (
     direct,
     direct_rows,
     im2col,
+    implicit_gemm,
     pointwise,
     split,
     weights,
@@ -29,7 +30,7 @@ from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-_ALONE = (coopmat, pointwise, depthwise_rows, depthwise, direct_rows, im2col, direct)
+_ALONE = (coopmat, pointwise, depthwise_rows, depthwise, direct_rows, im2col, implicit_gemm, direct)
 MODULES = (*_ALONE, split)
 ALGORITHMS = {
     **{module.ALGORITHM: module for module in _ALONE},

@@ -25,7 +25,7 @@ from vkbackend.ops.base import (
     ceil_div,
     linear_grid,
 )
-from vkbackend.ops.conv2d import direct, im2col, pointwise
+from vkbackend.ops.conv2d import direct, im2col, implicit_gemm, pointwise
 from vkbackend.ops.conv2d.epilogue import output_bindings
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.weights import Int32, pack_tiles
@@ -34,7 +34,7 @@ __all__ = ["ALGORITHMS", "candidates", "lower", "pack"]
 
 SUFFIX = "_split"
 BASES: dict[str, ModuleType] = {
-    module.ALGORITHM + SUFFIX: module for module in (pointwise, im2col, direct)
+    module.ALGORITHM + SUFFIX: module for module in (pointwise, im2col, implicit_gemm, direct)
 }
 ALGORITHMS = tuple(BASES)
 SHORTEST_WORDS = 4  # of a tap in a part: what a tap costs by itself is to be small beside them
