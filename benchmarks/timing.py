@@ -115,10 +115,10 @@ class Workbench:
             self._weights[key] = {role: self._upload(array) for role, array in packed.items()}
         return self._weights[key]
 
-    def _scratch_of(self, size: int) -> Region:
+    def _scratch_of(self, size: int, offset: int) -> Region:
         if self._scratch is None or self._scratch.size_bytes < size:
             self._scratch = self._new_region(size)
-        return Region(self._scratch.buffer, 0, size)
+        return Region(self._scratch.buffer, offset, size - offset)
 
     def _region(self, ref: Ref, candidate: Candidate, output: Region) -> Region:
         match ref.kind:
@@ -127,7 +127,7 @@ class Workbench:
             case "weights":
                 return self._packed_weights(candidate)[ref.role]
             case "scratch":
-                return self._scratch_of(candidate.work.scratch_bytes)
+                return self._scratch_of(candidate.work.scratch_bytes, ref.offset_bytes)
         return output
 
     # -- variants --------------------------------------------------------------------------------

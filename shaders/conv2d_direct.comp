@@ -9,6 +9,7 @@
 #include "conv2d.glsl"
 #include "conv2d_address.glsl"
 #include "conv2d_tile.glsl"
+#include "conv2d_split.glsl"
 
 int images[TILE_PIXELS];
 ivec2 origins[TILE_PIXELS];  // (h, w) of the first tap
@@ -40,17 +41,20 @@ void add_taps(int tile) {
     ivec4 dims = input_dims();
     ivec2 dilation = ivec2(dilation_height, dilation_width);
     ivec2 kernel = ivec2(kernel_height, kernel_width);
+    ivec2 own = own_words(block_words);
     int words = block_words * TILE_WORDS;  // of weights, per tap
     int zero_word = input_zero_word;
     int first_word = first_input_word(tile, TILE_WORDS);
     int stride = word_stride(INPUT_LAYOUT, dims);
-    int weight = tile * WEIGHT_PARTS * kernel.x * kernel.y * words;
+    int first_weight = tile * WEIGHT_PARTS * kernel.x * kernel.y * words;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap_h = 0; tap_h < kernel.x; tap_h++) {
             for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
                 locate_tap(dims, ivec2(tap_h, tap_w) * dilation, first_word);
-                int offset = 0;
-                for (int end = weight + words; weight < end; weight += TILE_WORDS) {
+                int offset = own.x * stride;
+                int end = first_weight + own.y * TILE_WORDS;
+                for (int weight = first_weight + own.x * TILE_WORDS; weight < end;
+                     weight += TILE_WORDS) {
                     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
                         int word = input_words[addresses[p] + offset];
                         activations[p] = prepare_activation((inside & 1 << p) != 0 ? word : zero_word);
@@ -58,6 +62,7 @@ void add_taps(int tile) {
                     accumulate(weight);
                     offset += stride;
                 }
+                first_weight += words;
             }
         }
     }
@@ -67,8 +72,9 @@ void main() {
     int tile = int(gl_WorkGroupID.y);
     if (is_idle()) return;
     locate_pixels();
+    locate_outputs(tile);
     clear_tile();
     add_taps(tile);
     finish_sums();
-    store_tile(tile);
+    store_part(tile);
 }

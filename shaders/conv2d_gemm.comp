@@ -10,6 +10,7 @@
 #include "conv2d.glsl"
 #include "conv2d_address.glsl"
 #include "conv2d_tile.glsl"
+#include "conv2d_split.glsl"
 
 layout(constant_id = 6) const bool FROM_SCRATCH = false;
 
@@ -32,18 +33,22 @@ void add_products(int tile) {
     int stride = FROM_SCRATCH ? pixel_count : word_stride(INPUT_LAYOUT, input_dims());
     int tap_stride = input_words_per_pixel() * stride;
     int taps = kernel_height * kernel_width;
+    ivec2 own = own_words(block_words);
     int words = block_words * TILE_WORDS;  // of weights, per tap
-    int weight = tile * WEIGHT_PARTS * taps * words;
+    int first_weight = tile * WEIGHT_PARTS * taps * words;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap = 0; tap < taps; tap++) {
-            int offset = tap * tap_stride;
-            for (int end = weight + words; weight < end; weight += TILE_WORDS) {
+            int offset = tap * tap_stride + own.x * stride;
+            int end = first_weight + own.y * TILE_WORDS;
+            for (int weight = first_weight + own.x * TILE_WORDS; weight < end;
+                 weight += TILE_WORDS) {
                 [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
                     activations[p] = prepare_activation(input_words[addresses[p] + offset]);
                 }
                 accumulate(weight);
                 offset += stride;
             }
+            first_weight += words;
         }
     }
 }
@@ -52,8 +57,9 @@ void main() {
     int tile = int(gl_WorkGroupID.y);
     if (is_idle()) return;
     locate_pixels(first_input_word(tile, TILE_WORDS));
+    locate_outputs(tile);
     clear_tile();
     add_products(tile);
     finish_sums();
-    store_tile(tile);
+    store_part(tile);
 }

@@ -1,4 +1,4 @@
-// Adds up the parts of K that conv2d_coopmat wrote to scratch, exactly, and requantises.
+// Adds up the parts of K that other kernels wrote to scratch, exactly, and requantises.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
@@ -6,9 +6,12 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d.glsl"
+#include "conv2d_address.glsl"
 #include "epilogue.glsl"
 
 layout(constant_id = 32) const int SPLITS_K = 2;
+// Sums lie as [part][channel word][pixel]; else channel words vary fastest, as outputs do in 4C.
+layout(constant_id = 33) const bool PIXELS_FASTEST = false;
 
 layout(set = 0, binding = 0) readonly buffer Scratch { ivec4 partial_sums[]; };
 layout(set = 0, binding = 1) writeonly buffer Output { int output_words[]; };
@@ -18,7 +21,8 @@ void main() {
     int out_words = (out_channels + 3) / 4;
     int index = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (index >= pixel_count * out_words) return;
-    int word = index % out_words;
+    int row = divide(index, PIXELS_FASTEST ? pixel_count : out_words);
+    int word = PIXELS_FASTEST ? row : index - row * out_words;
     ivec4 sum = ivec4(0);
     for (int split = 0; split < SPLITS_K; split++) {
         sum += partial_sums[split * pixel_count * out_words + index];
@@ -30,5 +34,9 @@ void main() {
                               clamp_high);
     }
     int address = first_pixel * out_words + index;
+    if (PIXELS_FASTEST) {
+        Pixel at = pixel_of(first_pixel + index - row * pixel_count);
+        address = word_address(OUTPUT_LAYOUT, output_dims(), at.n, word, at.oh, at.ow);
+    }
     output_words[address] = finished_word(lanes, address);
 }

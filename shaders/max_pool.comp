@@ -34,18 +34,22 @@ void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
     if (word >= layout_words(OUTPUT_LAYOUT, out_dims)) return;
-    ivec4 at = layout_position(OUTPUT_LAYOUT, out_dims, 4 * word);
-    int channel_word = at.y / 4;
+    ivec4 at = word_position(OUTPUT_LAYOUT, out_dims, word);
     ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
+    ivec2 first = at.zw * ivec2(stride_height, stride_width) - ivec2(padding_top, padding_left);
+    // Parameters are read before the loops: a CPU reads them again at each turn otherwise.
+    ivec2 kernel = ivec2(kernel_height, kernel_width);
+    ivec2 dilation = ivec2(dilation_height, dilation_width);
     ivec4 greatest = ivec4(-128);
-    for (int tap_h = 0; tap_h < kernel_height; tap_h++) {
-        int h = at.z * stride_height - padding_top + tap_h * dilation_height;
-        if (h < 0 || h >= in_height) continue;
-        for (int tap_w = 0; tap_w < kernel_width; tap_w++) {
-            int w = at.w * stride_width - padding_left + tap_w * dilation_width;
-            if (w < 0 || w >= in_width) continue;
-            int address = channel_word_address(INPUT_LAYOUT, in_dims, at.x, channel_word, h, w);
-            greatest = max(greatest, unpack_int8(input_words[address]));
+    for (int tap_h = 0; tap_h < kernel.x; tap_h++) {
+        int h = first.x + tap_h * dilation.x;
+        bool row_inside = h >= 0 && h < in_dims.z;
+        for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
+            int w = first.y + tap_w * dilation.y;
+            bool inside = row_inside && w >= 0 && w < in_dims.w;
+            int address = word_address(INPUT_LAYOUT, in_dims, at.x, at.y, h, w);
+            int taken = input_words[inside ? address : 0];
+            greatest = max(greatest, inside ? unpack_int8(taken) : ivec4(-128));
         }
     }
     output_words[word] = pack_int8(greatest);

@@ -30,8 +30,7 @@ class CostTable:
     launch_us: float
     macs_per_us: float
     bytes_per_us: float
-    busy_invocations: int  # below so many invocations, time stops falling
-    scratch_factor: float = 1.0  # of bytes through scratch: a gather computes addresses too
+    gather_factor: float = 1.0  # of bytes of im2col's columns: a gather computes addresses too
     dot_speedup: float = 1.0
     form_speedup: Mapping[Dot, float] = field(default_factory=dict)  # against plain arithmetic
     algorithm_factor: Mapping[str, float] = field(default_factory=dict)
@@ -48,10 +47,10 @@ _LAVAPIPE = CostTable(
     launch_us=40.0,
     macs_per_us=35_000.0,
     bytes_per_us=1300.0,
-    busy_invocations=256,
     form_speedup={Dot.LANES: 1.35},
     algorithm_factor={
         "direct": 1.07,
+        "implicit_gemm": 2.0,
         "depthwise": 2.9,
         "depthwise_rows": 1.8,
         "depthwise_dot": 1.5,
@@ -59,7 +58,6 @@ _LAVAPIPE = CostTable(
         "workgroup_sum": 210.0,  # of means: 64 lanes in turn, and a barrier
         "lane_sum": 60.0,
         "coopmat": 8.0,  # one lane after the other: to test with, not to be fast
-        "coopmat_split": 8.0,
         "coopmat_window": 8.0,
     },
     layout_factor={
@@ -99,10 +97,11 @@ _MALI = CostTable(
     launch_us=6.0,
     macs_per_us=60_000.0,
     bytes_per_us=12_000.0,
-    busy_invocations=4096,
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 2.6,
+        "direct_rows": 1.3,
+        "implicit_gemm": 2.6,  # shared memory is ordinary memory here
         "depthwise": 0.5,
         "depthwise_rows": 0.4,
         "depthwise_dot": 1.0,
@@ -141,12 +140,12 @@ _ADRENO = CostTable(
     launch_us=6.0,
     macs_per_us=80_000.0,
     bytes_per_us=14_000.0,
-    busy_invocations=6144,
-    scratch_factor=3.0,
+    gather_factor=3.0,
     dot_speedup=4.0,
     form_speedup={Dot.FLOAT: 1.6},
     algorithm_factor={
         "direct": 1.2,
+        "implicit_gemm": 1.4,  # fewer issue slots than direct, but two barriers a chunk
         "depthwise": 0.5,
         "depthwise_rows": 0.4,
         "depthwise_dot": 0.8,
@@ -154,6 +153,8 @@ _ADRENO = CostTable(
     layout_factor={
         ("direct", "4C"): 1.3,
         ("direct", "4W4C"): 1.1,
+        ("implicit_gemm", "4C"): 1.1,
+        ("implicit_gemm", "4W4C"): 1.05,
         ("depthwise", "4C"): 1.3,
         ("depthwise", "4W4C"): 1.1,
         ("depthwise_rows", "4C"): 1.3,
@@ -180,16 +181,15 @@ _NVIDIA = CostTable(
     launch_us=3.0,
     macs_per_us=3_000_000.0,
     bytes_per_us=2_000_000.0,
-    busy_invocations=65_536,
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 1.1,
+        "implicit_gemm": 1.25,
         "depthwise": 0.19,
         "depthwise_rows": 0.07,
         "depthwise_dot": 0.16,
         "rows": 10.0,  # a long K in one invocation
         "coopmat": 0.04,
-        "coopmat_split": 0.04,
         "coopmat_window": 0.034,
     },
     layout_factor={
@@ -221,7 +221,6 @@ _SOFTWARE = CostTable(
     launch_us=50.0,
     macs_per_us=170.0,
     bytes_per_us=100.0,
-    busy_invocations=64,
     form_speedup=_LAVAPIPE.form_speedup,
     algorithm_factor=_LAVAPIPE.algorithm_factor,
     tile_factor=_LAVAPIPE.tile_factor,
@@ -320,21 +319,24 @@ class _Estimate:
 
     def __init__(self, gpu: GpuInfo) -> None:
         self._table = table = table_of(gpu)
+        self._busy_invocations = gpu.busy_invocations
         self._rates = {dot: table.macs_per_us * _form_speedup(table, dot, gpu) for dot in Dot}
 
     def us(self, candidate: Candidate) -> float:
         """Estimated microseconds."""
-        table, work, algorithm = self._table, candidate.work, candidate.algorithm
+        table, work = self._table, candidate.work
+        algorithm = candidate.algorithm.removesuffix("_split")  # computes as the whole does
         arithmetic = work.macs / self._rates[candidate.dot] if work.macs else 0.0
         if arithmetic:
-            arithmetic *= max(1.0, table.busy_invocations / max(1, work.invocations))
+            arithmetic *= max(1.0, self._busy_invocations / max(1, work.invocations))
             arithmetic *= table.algorithm_factor.get(algorithm, 1.0)
             arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
             for layout in candidate.input_layouts:
                 arithmetic *= table.layout_factor.get((algorithm, layout), 1.0)
         traffic = float(work.bytes_read + work.bytes_written)
         if work.scratch_bytes:
-            traffic += table.scratch_factor * scratch_traffic(candidate)
+            factor = table.gather_factor if algorithm == "im2col" else 1.0
+            traffic += factor * scratch_traffic(candidate)
         return work.dispatches * table.launch_us + arithmetic + traffic / table.bytes_per_us
 
 

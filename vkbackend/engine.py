@@ -19,9 +19,8 @@ from vkbackend.errors import DeviceError, InputError, KernelError, OutOfMemoryEr
 from vkbackend.graph import Array
 from vkbackend.layouts import unpack
 from vkbackend.ops import batch
-from vkbackend.ops.base import Dispatch, Ref
+from vkbackend.ops.base import OFFSET_ALIGNMENT_BYTES, Dispatch, Ref
 from vkbackend.plan import Plan, Step, Value
-from vkbackend.schedule import ALIGNMENT_BYTES
 from vkbackend.signature import Signature
 from vkbackend.slot import Slot
 from vkbackend.weights import Key, WeightStore
@@ -57,7 +56,7 @@ class Engine:
         self._slot_limit = RING_DEPTH if self._ring is self._plain else RING_DEPTH + 1
         self._weights: dict[Key, Region] = {}
         self._receipt: list[bytes] = []
-        size_bytes = max(plan.arena_size_bytes, ALIGNMENT_BYTES)
+        size_bytes = max(plan.arena_size_bytes, OFFSET_ALIGNMENT_BYTES)
         self.arena = device.buffer(size_bytes, access="device")
         try:
             self._dispatches = [batch.lower(s.node, s.choice.candidate) for s in plan.steps]
@@ -124,8 +123,9 @@ class Engine:
         if ref.kind == "weights":
             return self._weights[index, ref.role]
         if ref.kind == "scratch":
-            size = step.choice.candidate.work.scratch_bytes
-            return Region(self.arena, self.plan.scratch_offsets[index], size)
+            size = step.choice.candidate.work.scratch_bytes - ref.offset_bytes
+            offset = self.plan.scratch_offsets[index] + ref.offset_bytes
+            return Region(self.arena, offset, size)
         value = (step.inputs if ref.kind == "input" else step.outputs)[ref.index]
         owner = self.plan.storage.get(value, value)
         if owner in self.plan.offsets:

@@ -55,6 +55,16 @@ class Dot(enum.Enum):
 INTEGER_DOTS = (Dot.PLAIN, Dot.SIGNED, Dot.MIXED)  # a word of weights against one of activations
 
 
+# Invocations below which time stops falling: measured in software, else estimates.
+_BUSY_INVOCATIONS = {
+    Family.LAVAPIPE: 256,
+    Family.SWIFTSHADER: 64,
+    Family.MALI: 4096,
+    Family.ADRENO: 6144,
+}
+_BUSY_SOFTWARE, _BUSY_INTEGRATED, _BUSY_DISCRETE = 64, 6144, 65_536
+
+
 @dataclass(frozen=True)
 class DotException:
     """A device whose reported acceleration is not what its compiler does, with the evidence."""
@@ -149,6 +159,12 @@ class GpuInfo:
     def loads_by_lane(self) -> bool:
         """True where a load costs the more the more lanes do it, and shuffles are cheap."""
         return self.family in (Family.LAVAPIPE, Family.SWIFTSHADER)
+
+    @property
+    def busy_invocations(self) -> int:
+        """How many invocations at least a dispatch needs to leave no lane idle."""
+        other = _BUSY_INTEGRATED if self.unified_memory else _BUSY_DISCRETE
+        return _BUSY_INVOCATIONS.get(self.family, _BUSY_SOFTWARE if self.is_software else other)
 
     @property
     def dot(self) -> Dot:

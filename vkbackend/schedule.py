@@ -9,14 +9,11 @@ from vkbackend.graph import BoundNode, Graph, TensorType
 from vkbackend.layouts import size_bytes
 from vkbackend.memory import Arena, Lifetime, place
 from vkbackend.ops import batch
+from vkbackend.ops.base import OFFSET_ALIGNMENT_BYTES
 from vkbackend.ops.relayout import Relayout
 from vkbackend.plan import Choice, Plan, Step, Value
 from vkbackend.reasons import alternatives_of, reason_of
 from vkbackend.solution import Solution
-
-# The most that any device may ask for (Vulkan specification, minStorageBufferOffsetAlignment),
-# so that a plan made for one GPU runs on another.
-ALIGNMENT_BYTES = 256
 
 
 def build_plan(
@@ -146,4 +143,4 @@ def _place(
         size = size_bytes(value.layout, tensor.shape, 1 if tensor.quantization else 4)
         lifetimes.append(Lifetime(value, size, first[value], last[value]))
     lifetimes.sort(key=lambda life: (life.first, str(life.key)))
-    return place(lifetimes, ALIGNMENT_BYTES, guard_bytes=guard_bytes)
+    return place(lifetimes, OFFSET_ALIGNMENT_BYTES, guard_bytes=guard_bytes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from vkbackend.device import Buffer, Device, Region
 from vkbackend.graph import Array
-from vkbackend.schedule import ALIGNMENT_BYTES
+from vkbackend.ops.base import OFFSET_ALIGNMENT_BYTES, ceil_div
 
 Key = tuple[int, str]
 
@@ -37,7 +37,10 @@ class WeightStore:
     def _upload(self, arrays: Mapping[bytes, Array]) -> None:
         if not arrays:
             return
-        sizes = [-(-a.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for a in arrays.values()]
+        sizes = [
+            ceil_div(a.nbytes, OFFSET_ALIGNMENT_BYTES) * OFFSET_ALIGNMENT_BYTES
+            for a in arrays.values()
+        ]
         buffer = self._device.buffer(sum(sizes), access="device")
         offset = 0
         for (digest, array), size in zip(arrays.items(), sizes, strict=True):

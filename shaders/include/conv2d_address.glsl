@@ -3,6 +3,12 @@
 #ifndef CONV2D_ADDRESS_GLSL
 #define CONV2D_ADDRESS_GLSL
 
+Pixel pixel_of(int index) {
+    int row = divide(index, out_width);
+    int image = divide(row, out_height);
+    return Pixel(image, row - image * out_height, index - row * out_width);
+}
+
 // Lanes that have something to do. A workgroup takes 64 * tile_pixels pixels; fewer, in a small
 // image or at the end of a large one, go to as few lanes as can hold them, so that whole subgroups
 // are idle; where lanes load for each other, no subgroup is partly idle.
@@ -26,36 +32,24 @@ int pixel_number(const int tile_pixels, int p) {
            int(gl_LocalInvocationID.x);
 }
 
-// a / b for 0 <= a, 0 < b, exactly: the first estimate is off by less than 2^9, the second by one
-// at most. A CPU divides integers one lane after the other; a GPU does about the same as this.
-int divide(int a, int b) {
-    float divisor = float(b);
-    int estimate = int(float(a) / divisor);
-    estimate += int(float(a - estimate * b) / divisor);
-    int rest = a - estimate * b;
-    return estimate + int(rest >= b) - int(rest < 0);
+// The same where an invocation takes neighbours within a row.
+int tiles_per_row(const int tile_pixels) { return (out_width + tile_pixels - 1) / tile_pixels; }
+
+bool is_idle_within_rows(const int tile_pixels) {
+    int tiles = batch * out_height * tiles_per_row(tile_pixels) - int(gl_WorkGroupID.x) * 64;
+#if defined(DOT_LANES)
+    int size = int(gl_SubgroupSize);
+    tiles = (tiles + size - 1) / size * size;
+#endif
+    return int(gl_LocalInvocationID.x) >= tiles;
 }
 
-Pixel pixel_of(int index) {
-    int row = divide(index, out_width);
-    int image = divide(row, out_height);
-    return Pixel(image, row - image * out_height, index - row * out_width);
+// Past the end of a row, a number past the end of all pixels.
+int pixel_number_within_rows(const int tile_pixels, int p) {
+    int tile = int(gl_GlobalInvocationID.x);
+    int row = divide(tile, tiles_per_row(tile_pixels));
+    int column = (tile - row * tiles_per_row(tile_pixels)) * tile_pixels + p;
+    return column < out_width ? row * out_width + column : pixel_count;
 }
-
-// channel_word_address of layout.glsl, written out for the layouts that convolutions take: Mesa
-// 22.3 does not always unroll the loop there, and each of its turns divides.
-int word_address(const int code, const ivec4 dims, int n, int channel_word, int h, int w) {
-    int words = layout_blocks(code, dims, 1);
-    int row = n * dims.z + h;
-    if (layout_outer_block(code) == 4) {  // 4W4C
-        int block = w / 4;
-        return w + 4 * ((row * layout_blocks(code, dims, 3) + block) * words + channel_word - block);
-    }
-    return (code & 3) == 3 ? (row * words + channel_word) * dims.w + w   // 4C1W
-                           : (row * dims.w + w) * words + channel_word;  // 4C
-}
-
-// Words from one channel word of a pixel to the next.
-int word_stride(const int code, const ivec4 dims) { return word_address(code, dims, 0, 1, 0, 0); }
 
 #endif

@@ -17,9 +17,19 @@ layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[
 ivec4 accumulators[TILE_PIXELS * TILE_WORDS];
 ACTIVATION activations[TILE_PIXELS];
 
+#if defined(TILES_WITHIN_ROWS)
+bool is_idle() { return is_idle_within_rows(TILE_PIXELS); }
+int tile_pixel(int p) { return pixel_number_within_rows(TILE_PIXELS, p); }
+#elif defined(TILES_SHARE_PIXELS)
+layout(constant_id = 12) const int PIXEL_LANES = 16;  // the other lanes have other channels
+int tile_pixel(int p) {
+    int first = int(gl_WorkGroupID.x) * PIXEL_LANES * TILE_PIXELS;
+    return first + p * PIXEL_LANES + int(gl_LocalInvocationID.x) % PIXEL_LANES;
+}
+#else
 bool is_idle() { return is_idle(TILE_PIXELS); }
-
 int tile_pixel(int p) { return pixel_number(TILE_PIXELS, p); }
+#endif
 
 // Pixels past the end repeat the last one: they are computed and not stored.
 int clamped_pixel(int p) { return first_pixel + min(tile_pixel(p), pixel_count - 1); }
@@ -91,16 +101,20 @@ int requantized(ivec4 sums, int lane, ivec4 channel) {
     return requantize(sums[lane] + channel.x, channel, output_zero_point, clamp_low, clamp_high);
 }
 
-// Channel parameters are read once for all pixels, addresses once for all channels.
-void store_tile(int tile) {
-    int out_words = (out_channels + 3) / 4;
-    int stride = word_stride(OUTPUT_LAYOUT, output_dims());
-    int output_addresses[TILE_PIXELS];
+int output_addresses[TILE_PIXELS];
+
+void locate_outputs(int tile) {
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
         Pixel at = pixel_of(clamped_pixel(p));
         output_addresses[p] =
             word_address(OUTPUT_LAYOUT, output_dims(), at.n, tile * TILE_WORDS, at.oh, at.ow);
     }
+}
+
+// Channel parameters are read once for all pixels, addresses once for all channels.
+void store_tile(int tile) {
+    int out_words = (out_channels + 3) / 4;
+    int stride = word_stride(OUTPUT_LAYOUT, output_dims());
     [[unroll]] for (int o = 0; o < TILE_WORDS; o++) {
         int word = tile * TILE_WORDS + o;
 #if defined(DOT_LANES)

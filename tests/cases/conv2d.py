@@ -77,6 +77,15 @@ CASES = [
     # Out-of-image taps read -128: sums of 2^24, the most that float32 holds exactly, and of more.
     conv("float_limit", (1, 1024, 2, 1), 5, (1, 1), padding=(1, 1, 1, 1), x=LOW, extreme=True),
     conv("past_float", (1, 1031, 2, 1), 5, (1, 1), padding=(1, 1, 1, 1), x=LOW, extreme=True),
+    # Pixels of one word: a row's taps lie densely.
+    conv("one_channel", (2, 1, 9, 17), 6, (3, 3), padding=(1, 1, 1, 1), y=UINT8),
+    conv("two_channels", (1, 2, 14, 13), 19, (3, 5), dilation=(2, 1), stride=(1, 3), x=UINT8),
+    conv("three_channels", (1, 3, 8, 15), 37, (2, 3), padding=(0, 2, 1, 3), weight_zero_point=91),
+    conv("four_channels", (2, 4, 12, 29), 5, (11, 11), stride=(4, 4), padding=(5, 5, 5, 5)),
+    # Few pixels and a long K: its parts go to several workgroups.
+    conv("split", (2, 67, 5, 3), 9, (3, 2), padding=(1, 0, 1, 1), stride=(2, 1), x=UINT8, y=UINT8),
+    conv("split_pointwise", (3, 211, 3, 1), 21, (1, 1)),
+    conv("split_groups", (1, 150, 4, 3), 26, (2, 3), groups=2, weight_zero_point=-77, x=UINT8),
     conv("large", (1, 64, 56, 56), 64, (3, 3), padding=(1, 1, 1, 1), large=True),
     conv("deep", (1, 512, 7, 7), 70, (3, 3), padding=(1, 1, 1, 1), large=True),
 ]

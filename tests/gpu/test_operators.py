@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 
@@ -26,7 +27,7 @@ from tests.cases import (
 )
 from tests.cases.case import Case
 from vkbackend.device import Device
-from vkbackend.gpu import Dot, Family
+from vkbackend.gpu import Dot, Family, GpuInfo
 from vkbackend.graph import Array, Graph
 from vkbackend.layouts import PLAIN
 from vkbackend.ops.base import Candidate
@@ -101,9 +102,12 @@ def untouched(model: Model) -> bool:
     return bool((arena[free] == PATTERN).all())
 
 
-def run_guarded(graph: Graph, arrays: list[Array], device: Device, force: str) -> Array:
+def run_guarded(
+    graph: Graph, arrays: list[Array], device: Device, force: str, gpu: GpuInfo | None = None
+) -> Array:
     """The output of a forced candidate, after looking around every tensor for stray writes."""
-    with load(graph, device=device, force=force, keep_all=True, guard_bytes=GUARD_BYTES) as model:
+    guards = {"keep_all": True, "guard_bytes": GUARD_BYTES}
+    with load(graph, device=device, gpu=gpu, force=force, **guards) as model:
         arena = model.engine.arena
         model.device.write(arena, np.full(arena.size_bytes, PATTERN, np.uint8))
         result: Array = model(*arrays)
@@ -142,6 +146,31 @@ def test_every_candidate_is_exact(case: Case, device: Device) -> None:
         assert wrong == 0, f"{force}: {wrong} of {expected.size} values differ"
         tried += 1
     assert tried >= 1
+
+
+SPLIT_CASES = [
+    pytest.param(case, id=case.name)
+    for table in (conv2d, conv2d_fused)
+    for case in table.CASES
+    if case.name.startswith("split")
+]
+
+
+@pytest.mark.parametrize("case", SPLIT_CASES)
+def test_a_split_of_k_is_exact(case: Case, device: Device) -> None:
+    """As on a GPU of more lanes: software is busy soon, so that it splits next to nothing."""
+    wide = dataclasses.replace(device.info, device_type="integrated", vendor_id=0x5143)
+    graph, arrays = case.graph(), case.arrays()
+    (node,) = graph.bound_nodes()
+    (expected,) = node.op.reference(node, arrays)
+    eligible = node.op.candidates(node, wide).eligible
+    split = tuple(c for c in eligible if c.splits > 1)
+    assert {c.algorithm for c in split} >= {"direct_split", "im2col_split"}
+    thorough = device.info.family is not Family.SWIFTSHADER
+    for candidate in covering(split, thorough=thorough, large_tiles=False):
+        force = rule_for("node", candidate)
+        result = run_guarded(graph, arrays, device, force, wide)
+        assert np.array_equal(result, expected), force
 
 
 def test_every_dot_product_form_is_tried(device: Device) -> None:

@@ -185,11 +185,13 @@ def test_force_is_validated() -> None:
     cases = {
         "conv2d:fast": (
             "conv2d 'stem': fast is not an algorithm of conv2d; forced by "
-            'force="conv2d:fast": drop it or use "conv2d:im2col" or "conv2d:direct"'
+            'force="conv2d:fast": drop it or use "conv2d:direct_rows" or "conv2d:im2col" '
+            'or "conv2d:implicit_gemm" or "conv2d:direct"'
         ),
         "stem:pointwise": (
             "conv2d 'stem': pointwise needs a 1x1 kernel without padding, got 3x3; forced by "
-            'force="stem:pointwise": drop it or use "stem:im2col" or "stem:direct"'
+            'force="stem:pointwise": drop it or use "stem:direct_rows" or "stem:im2col" '
+            'or "stem:implicit_gemm" or "stem:direct"'
         ),
         "nothing:direct": (
             "force='nothing:direct': no node and no operator of this graph is named 'nothing'"
@@ -248,7 +250,9 @@ def dense_block(layers: int) -> Graph:
 def test_a_dense_graph_gets_a_plan_near_a_proved_bound(gpu: str) -> None:
     plan = resolve(dense_block(16), gpu)
     verify(plan)
-    assert plan.bound_us <= plan.cost_us <= 1.02 * plan.bound_us
+    rounding = 1 + 1e-12  # the two add up the same prices in another order
+    assert plan.bound_us <= rounding * plan.cost_us
+    assert plan.cost_us <= 1.02 * plan.bound_us
 
 
 def test_explain_says_where_a_plan_is_not_proved_the_cheapest() -> None:

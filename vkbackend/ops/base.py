@@ -44,6 +44,7 @@ class Candidate:
     tile: tuple[int, int] = (1, 1)  # pixels x words of four output channels per invocation
     matrix: tuple[CooperativeMatrix, int] | None = None  # its shape, and the subgroup's size
     alias: bool = False  # the output is the input's own memory: nothing is dispatched
+    splits: int = 1  # parts of K, each of workgroups of its own
     image_step: int = 0  # images per dispatch where the batch is split (ops/batch.py), 0: all
 
     @property
@@ -76,6 +77,7 @@ class Ref:
     kind: str  # input, output, weights, scratch
     index: int = 0
     role: str = ""
+    offset_bytes: int = 0  # into the scratch
 
 
 def input_ref(index: int = 0) -> Ref:
@@ -151,6 +153,9 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+# Offsets into a buffer are multiples of this on every device (minStorageBufferOffsetAlignment), so
+# that a plan made for one GPU runs on another.
+OFFSET_ALIGNMENT_BYTES = 256
 LOCAL_SIZE = 64  # invocations of a workgroup: the most that every Mali runs at full occupancy
 
 

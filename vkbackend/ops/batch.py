@@ -13,11 +13,15 @@ from collections.abc import Sequence
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import BoundNode, TensorType
 from vkbackend.layouts import size_bytes
-from vkbackend.ops.base import Candidate, Dispatch, Options, Work, ceil_div
+from vkbackend.ops.base import (
+    OFFSET_ALIGNMENT_BYTES,
+    Candidate,
+    Dispatch,
+    Options,
+    Work,
+    ceil_div,
+)
 from vkbackend.ops.relayout import relayout_candidate
-
-# Offsets into a buffer are multiples of this on every device (minStorageBufferOffsetAlignment).
-OFFSET_ALIGNMENT_BYTES = 256
 
 
 def options(node: BoundNode, gpu: GpuInfo) -> Options:

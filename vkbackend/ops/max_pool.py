@@ -76,7 +76,7 @@ class MaxPool(Operator):
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Any channel-packed layouts."""
         taps = self.kernel[0] * self.kernel[1]
-        return packed_options("window", node, gpu, lambda read, _: read * taps)
+        return packed_options("window", node, gpu, lambda _, written: written * taps)
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, one invocation per output word."""

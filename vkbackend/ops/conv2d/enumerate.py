@@ -62,9 +62,12 @@ def tile_constants(geometry: Geometry, choice: Candidate) -> dict[str, Constant]
     """Specialisation constants of the kernels that compute tiles of outputs."""
     constants = {**geometry.constants(choice), "TILE_WORDS": choice.tile[1]}
     if choice.dot is Dot.FLOAT:
-        words = geometry.weight_parts * geometry.taps * geometry.block_words(choice.tile[1])
-        constants["LONG_SUMS"] = 4 * words > FLOAT_PRODUCTS
+        constants["LONG_SUMS"] = 4 * _rounds(geometry, choice.tile) > FLOAT_PRODUCTS
     return constants
+
+
+def _rounds(geometry: Geometry, tile: Tile) -> int:
+    return geometry.weight_parts * geometry.taps * geometry.block_words(tile[1])
 
 
 def tile_grid(geometry: Geometry, tile: Tile, pixel_count: int) -> Grid:
@@ -94,31 +97,33 @@ def enumerate_candidates(
     scratch: tuple[int, int] = (0, 0),
     *,
     within_rows: bool = False,
+    rounds: int | None = None,
 ) -> Options:
     """Every layout pair, form and tile that the GPU's limits allow.
 
     `scratch` is (bytes in use at once, dispatches). `within_rows`: no tile spans two rows.
+    `rounds` of four products make an output; else one per weight part, tap and input word.
     """
     eligible = []
     problems: dict[str, None] = {}
     dots_of: dict[Tile, list[Dot]] = {}
     for dot, tile in kernels:
         dots_of.setdefault(tile, []).append(dot)
-    read = {layout: _input_bytes(geometry, layout) for layout in CHANNEL_PACKED}
-    written = {layout: _output_bytes(geometry, layout) for layout in CHANNEL_PACKED}
+    read = {layout: input_bytes(geometry, layout) for layout in CHANNEL_PACKED}
+    written = {layout: output_bytes(geometry, layout) for layout in CHANNEL_PACKED}
     for tile, dots in dots_of.items():
         pixel_tiles = ceil_div(geometry.pixel_count, tile[0])
         if within_rows:
             pixel_tiles = row_tiles(geometry, tile)
         outputs = _computed_outputs(algorithm, geometry, gpu, tile, pixel_tiles)
-        macs = outputs * geometry.taps * 4 * geometry.block_words(tile[1]) * geometry.weight_parts
+        macs = 4 * outputs * (rounds or _rounds(geometry, tile))
         grid = _grid(geometry, tile, pixel_tiles)
         # A CPU's cores share workgroups out, a GPU's subgroups: those without work cost nothing.
         unit = LOCAL_SIZE if gpu.is_software else min(LOCAL_SIZE, gpu.subgroup_size)
         invocations = ceil_div(pixel_tiles, unit) * unit * grid[1]
         for in_layout, out_layout in itertools.product(CHANNEL_PACKED, CHANNEL_PACKED):
             sizes = read[in_layout], written[out_layout]
-            problem = grid_problem(grid, gpu) or _size_problem(sizes, gpu)
+            problem = grid_problem(grid, gpu) or size_problem(sizes, gpu)
             if problem:
                 problems[problem] = None
                 continue
@@ -137,15 +142,18 @@ def enumerate_candidates(
     return Options(tuple(eligible), rejected)
 
 
-def _input_bytes(g: Geometry, layout: str) -> int:
+def input_bytes(g: Geometry, layout: str) -> int:
+    """Of the whole input in a layout."""
     return size_bytes(layout, (g.batch, g.in_channels, *g.in_size))
 
 
-def _output_bytes(g: Geometry, layout: str) -> int:
+def output_bytes(g: Geometry, layout: str) -> int:
+    """Of the whole output in a layout."""
     return size_bytes(layout, (g.batch, g.out_channels, *g.out_size))
 
 
-def _size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
+def size_problem(sizes: tuple[int, int], gpu: GpuInfo) -> str | None:
+    """Why this GPU cannot bind an input and an output of these sizes, or None."""
     return range_problem(sizes[0], "the input", gpu) or range_problem(sizes[1], "the output", gpu)
 
 

@@ -21,25 +21,35 @@ from vkbackend.ops.conv2d import (
     depthwise_dot,
     depthwise_rows,
     direct,
+    direct_rows,
     im2col,
+    implicit_gemm,
     pointwise,
+    split,
     weights,
 )
 from vkbackend.ops.conv2d.geometry import Geometry, Pair, image_of, output_size
 from vkbackend.ops.conv2d.reference import accumulate
 from vkbackend.quant.requantize import mode, requantize
 
-MODULES = (
+_ALONE = (
     coopmat,
     coopmat_window,
     pointwise,
     depthwise_dot,
     depthwise_rows,
     depthwise,
+    direct_rows,
     im2col,
+    implicit_gemm,
     direct,
 )
-ALGORITHMS = {module.ALGORITHM: module for module in MODULES} | {coopmat.SPLIT: coopmat}
+MODULES = (*_ALONE, split)
+ALGORITHMS = {
+    **{module.ALGORITHM: module for module in _ALONE},
+    coopmat.SPLIT: coopmat,
+    **dict.fromkeys(split.ALGORITHMS, split),
+}
 
 
 # A rewrite prices a convolution alone and fused before the resolver prices what is left.
