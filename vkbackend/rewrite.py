@@ -111,9 +111,9 @@ class _Editor:
     # -- a convolution and what follows it -------------------------------------------------------
 
     def fuse_followers(self) -> None:
-        """A sum or a table joins the convolution before it. Proof: the kernel requantises as
-        before and applies the follower's own arithmetic to that very int8 value; nobody else
-        reads the value in between.
+        """A function of one value or of two joins the convolution before it. Proof: the kernel
+        requantises as before and applies the follower's own arithmetic, or its table, to that very
+        int8 value; nobody else reads the value in between.
         """
         producers, uses = self._producers(), self._uses()
         fused: dict[str, Node] = {}
@@ -144,7 +144,7 @@ class _Editor:
         if isinstance(node.op, Lookup):
             return (0,)
         same = len({types[name].shape for name in (*node.inputs, *node.outputs)}) == 1
-        if not isinstance(node.op, Binary) or node.op.affine is None or not same:
+        if not isinstance(node.op, Binary) or not same:
             return ()
         return sorted((0, 1), key=lambda at: self._position_of[node.inputs[at]], reverse=True)
 

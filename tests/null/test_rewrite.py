@@ -37,7 +37,22 @@ def gated() -> Graph:
     return builder.build(["y"])
 
 
-NETWORKS = {"residual": residual, "conflict": conflict, "gated": gated}
+def without_form() -> Graph:
+    """A residual block whose sum is a table that no arithmetic gives."""
+    builder = Builder(6)
+    builder.input("x", TensorType((2, 5, 7, 6), Q))
+    made = builder.conv("second", builder.conv("first", "x", 9), 5)
+    constants = {"table": table(3, 65536)}
+    builder.add("add", Binary(Q, "add"), ["x", made], "y", constants)
+    return builder.build(["y"])
+
+
+NETWORKS = {
+    "residual": residual,
+    "conflict": conflict,
+    "gated": gated,
+    "without_form": without_form,
+}
 
 
 def fused(graph: Graph) -> dict[str, str]:
@@ -76,6 +91,10 @@ def test_a_gate_is_one_table() -> None:
     rewritten = rewrite(gated(), Costs(GPU))
     assert fused(rewritten.graph) == {"conv": "conv2d+mul(sigmoid)"}
     assert rewritten.notes[0].text == "sigmoid and mul are one table"
+
+
+def test_a_sum_without_an_affine_form_is_a_table_in_the_kernel() -> None:
+    assert fused(rewrite(without_form(), Costs(GPU)).graph) == {"second": "conv2d+add"}
 
 
 def test_a_forced_sum_stays_alone() -> None:
