@@ -29,7 +29,11 @@ layout(push_constant) uniform Parameters {
     int storage_offset;  // what a value gains in storage: the mean is of values, not of bytes
     int clamp_low;
     int clamp_high;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 void main() {
     int pixel = int(gl_GlobalInvocationID.x);
@@ -58,6 +62,6 @@ void main() {
     ivec4 mean = sign(total) * ((abs(total) + count / 2) / count);
     ivec4 lanes = clamp(mean, ivec4(clamp_low), ivec4(clamp_high)) + storage_offset;
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
-    output_words[channel_word_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
+    output_words[stored_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
         pack_int8(lanes);
 }

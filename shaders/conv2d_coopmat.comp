@@ -224,7 +224,7 @@ void store(int pixel, int word, ivec4 sums, int other) {
         lanes[j] = requantize(sums[j] + parameters[j].x, parameters[j], output_zero_point,
                               clamp_low, clamp_high);
     }
-    int address = (first_pixel + pixel) * out_words + word;
+    int address = (first_pixel + pixel) * stored_words + first_stored_word + word;
     output_vectors[address / 4][address % 4] = uint(finished_with(lanes, other));
 }
 

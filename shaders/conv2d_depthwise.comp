@@ -88,9 +88,8 @@ void main() {
         ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
                             requantized(sums, 2, c2), requantized(sums, 3, c3));
         if (numbers[p] < pixel_count) {
-            int address = word_address(OUTPUT_LAYOUT, output_dims(), at.n, channel_word, at.oh,
-                                       at.ow);
-            output_words[address] = finished_word(lanes, address);
+            output_words[stored_address(at.n, channel_word, at.oh, at.ow)] =
+                finished_word(lanes, other_address(at.n, channel_word, at.oh, at.ow));
         }
     }
 }

@@ -112,9 +112,9 @@ void main() {
         ivec4 lanes = ivec4(requantized(sums, 0), requantized(sums, 1), requantized(sums, 2),
                             requantized(sums, 3));
         if (tile < tiles && first.ow + p < out_width) {
-            int address = word_address(OUTPUT_LAYOUT, output_dims(), first.n, channel_word,
-                                       first.oh, first.ow + p);
-            output_words[address] = finished_word(lanes, address);
+            int ow = first.ow + p;
+            output_words[stored_address(first.n, channel_word, first.oh, ow)] =
+                finished_word(lanes, other_address(first.n, channel_word, first.oh, ow));
         }
     }
 }

@@ -29,6 +29,7 @@ void main() {
         lanes[j] = requantize(sum[j] + channel.x, channel, output_zero_point, clamp_low,
                               clamp_high);
     }
-    int address = first_pixel * out_words + index;
-    output_words[address] = finished_word(lanes, address);
+    int pixel = first_pixel + index / out_words;
+    output_words[pixel * stored_words + first_stored_word + word] =
+        finished_word(lanes, pixel * out_words + word);
 }

@@ -28,7 +28,11 @@ layout(push_constant) uniform Parameters {
     int padding_left;
     int dilation_height;
     int dilation_width;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
@@ -48,5 +52,6 @@ void main() {
             greatest = max(greatest, unpack_int8(input_words[address]));
         }
     }
-    output_words[word] = pack_int8(greatest);
+    output_words[stored_address(OUTPUT_LAYOUT, out_dims, at.x, channel_word, at.z, at.w)] =
+        pack_int8(greatest);
 }

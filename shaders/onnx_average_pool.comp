@@ -35,7 +35,11 @@ layout(push_constant) uniform Parameters {
     int dilation_width;
     int input_zero_point;
     float input_scale;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 void main() {
     int pixel = int(gl_GlobalInvocationID.x);
@@ -66,6 +70,6 @@ void main() {
         lanes[lane] = quantize_by_row(row_of_count[count], total[lane]);
     }
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
-    output_words[channel_word_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
+    output_words[stored_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
         pack_int8(lanes);
 }

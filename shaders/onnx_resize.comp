@@ -30,7 +30,11 @@ layout(push_constant) uniform Parameters {
     int input_zero_point;
     float input_scale;
     int word_count;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 vec4 weighted(ivec4 at, int h, int w, float row_weight, float column_weight) {
     ivec4 dims = ivec4(batch, channels, in_height, in_width);
@@ -58,5 +62,6 @@ void main() {
     total = total + weighted(at, row.y, column.y, row_weights.y, column_weights.y);
     ivec4 lanes;
     [[unroll]] for (int lane = 0; lane < 4; lane++) lanes[lane] = quantize_by_row(0, total[lane]);
-    output_words[word] = pack_int8(lanes);
+    output_words[stored_address(OUTPUT_LAYOUT, dims, at.x, at.y / 4, at.z, at.w)] =
+        pack_int8(lanes);
 }

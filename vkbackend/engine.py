@@ -17,7 +17,6 @@ from vkbackend.device import Commands, Device, Pipeline, Region
 from vkbackend.errors import DeviceError, InputError, KernelError, OutOfMemoryError
 from vkbackend.graph import Array
 from vkbackend.layouts import unpack
-from vkbackend.ops import batch
 from vkbackend.ops.base import Dispatch, Ref
 from vkbackend.plan import Plan, Step, Value
 from vkbackend.schedule import ALIGNMENT_BYTES
@@ -53,7 +52,8 @@ class Engine:
         self.arena = device.buffer(size_bytes, access="device")
         try:
             self._weights, self._receipt = weights.hold(self._packed())
-            self._dispatches = [batch.lower(s.node, s.choice.candidate) for s in plan.steps]
+            self._dispatches = [step.dispatches() for step in plan.steps]
+            self._places = {step.outputs[0]: step.place for step in plan.steps}
             self._add_slot()
         except BaseException:
             self.close()
@@ -193,7 +193,11 @@ class Engine:
         raw = self.device.read(self.arena, size, offset)
         if tensor.quantization is None:
             return unpack(raw.view(np.float32), value.layout, tensor.shape)
-        stored = unpack(raw.view(np.int8), value.layout, tensor.shape).astype(np.int32)
+        place = self._places.get(value)
+        shape = tensor.shape if place is None else self.plan.graph.types[owner.tensor].shape
+        stored = unpack(raw.view(np.int8), value.layout, shape).astype(np.int32)
+        if place is not None:
+            stored = stored[:, 4 * place.first_word :][:, : tensor.shape[1]]
         return (stored - tensor.quantization.storage_offset).astype(tensor.dtype)
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from vkbackend.gpu import Dot, GpuInfo
 from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import size_bytes
-from vkbackend.ops.base import Candidate
+from vkbackend.ops import batch
+from vkbackend.ops.base import Candidate, Dispatch, Slice
 from vkbackend.ops.relayout import Relayout
 
 
@@ -54,17 +55,24 @@ class Step:
     choice: Choice
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    place: Slice | None = None  # of a larger tensor, where the output is a part of that
 
     @property
     def is_relayout(self) -> bool:
         """Whether resolving put this step between two nodes."""
         return isinstance(self.node.op, Relayout)
 
+    def dispatches(self) -> list[Dispatch]:
+        """What runs, each with its output where the plan puts it."""
+        found = batch.lower(self.node, self.choice.candidate)
+        return [each if self.place is None else each.within(self.place) for each in found]
+
 
 @dataclass(frozen=True)
 class Plan:
     """A graph resolved for a GPU. `offsets` are bytes in one arena; inputs and outputs of the
-    network lie outside of it. `storage` maps an aliased value to the one whose memory it is.
+    network lie outside of it. `storage` maps a value to the one in whose memory it lies: as that
+    one's other name, or as a slice of its channels.
     """
 
     graph: Graph

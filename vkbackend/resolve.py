@@ -22,6 +22,7 @@ from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import PACKED
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
+from vkbackend.ops.join import placed_parts
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
 from vkbackend.rewrite import Rewritten, rewrite
@@ -156,6 +157,8 @@ def _states(graph: Graph, priced: list[Priced], policy: Policy) -> dict[str, lis
         if layout in made[name]:
             made[name] = {layout: None}
     must = {name: graph.host_layout(name) for name in graph.outputs}
+    for name in placed_parts(graph):  # made where they belong: nothing copies them there
+        wanted[name] = {}
     return {
         name: [
             State(first, copies)

@@ -55,6 +55,17 @@ int word_address(const int code, const ivec4 dims, int n, int channel_word, int 
                            : (row * dims.w + w) * words + channel_word;  // 4C
 }
 
+// Where an output word is stored, and where that of another tensor of its shape lies: not the same
+// where the output is a slice of a larger tensor.
+int stored_address(int n, int channel_word, int h, int w) {
+    ivec4 dims = ivec4(batch, 4 * stored_words, out_height, out_width);
+    return word_address(OUTPUT_LAYOUT, dims, n, first_stored_word + channel_word, h, w);
+}
+
+int other_address(int n, int channel_word, int h, int w) {
+    return word_address(OUTPUT_LAYOUT, output_dims(), n, channel_word, h, w);
+}
+
 // Words from one channel word of a pixel to the next.
 int word_stride(const int code, const ivec4 dims) { return word_address(code, dims, 0, 1, 0, 0); }
 

@@ -27,6 +27,8 @@ layout(push_constant) uniform Parameters {
     int clamp_high;
     int first_pixel;        // this dispatch computes pixels first_pixel ... + pixel_count - 1
     int pixel_count;
+    int first_stored_word;  // of channels: the output may be a slice of a larger tensor
+    int stored_words;       // of that tensor
     int sum_a_offset;       // of epilogue.glsl, from here on
     int sum_b_offset;
     int sum_output_storage_offset;

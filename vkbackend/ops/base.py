@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from vkbackend.gpu import CooperativeMatrix, Dot, GpuInfo
@@ -70,6 +70,21 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Where an output lies among the channels of a larger tensor: its first word, and how many
+    words of channels that tensor has. The twin of include/slice.glsl.
+    """
+
+    first_word: int
+    words: int
+
+    @property
+    def push(self) -> dict[str, int | float]:
+        """Push constants of every kernel that can write into a slice."""
+        return {"first_stored_word": self.first_word, "stored_words": self.words}
+
+
+@dataclass(frozen=True)
 class Ref:
     """Memory that a dispatch binds: the n-th input or output, packed weights, or scratch."""
 
@@ -108,6 +123,12 @@ class Dispatch:
     subgroup_size: int | None = None  # where the kernel needs a certain one
     images: tuple[int, int] | None = None  # first image and count, where the batch is split
 
+    def within(self, place: Slice) -> Dispatch:
+        """The same with its output in a slice of a larger tensor."""
+        if output_ref() not in self.bindings.values():
+            return self
+        return replace(self, push={**self.push, **place.push})
+
 
 class Operator(abc.ABC):
     """Base of all operators; subclasses are frozen dataclasses registered in ops/__init__.py."""
@@ -116,6 +137,7 @@ class Operator(abc.ABC):
     constant_roles: ClassVar[tuple[str, ...]] = ()
     keeps_images: ClassVar[bool] = True  # image n of an output needs image n of the inputs only
     holds: ClassVar[tuple[str, ...]] = ()  # kinds whose force rules are about it too
+    fills_slices: ClassVar[bool] = False  # its kernels can write into a slice of a larger tensor
 
     @property
     def title(self) -> str:
@@ -159,6 +181,11 @@ def linear_grid(invocations: int, local_size: int = LOCAL_SIZE) -> Grid:
     groups = max(1, ceil_div(invocations, local_size))
     rows = ceil_div(groups, 65535)
     return ceil_div(groups, rows), rows, 1
+
+
+def whole(channels: int) -> Slice:
+    """The slice that is a tensor of its own."""
+    return Slice(0, ceil_div(channels, 4))
 
 
 def total(shape: Iterable[int]) -> int:

@@ -46,6 +46,7 @@ class Conv2dFused(Operator):
     """
 
     kind: ClassVar[str] = "conv2d_fused"
+    fills_slices: ClassVar[bool] = True
     constant_roles: ClassVar[tuple[str, ...]] = (*Conv2d.constant_roles, "table")
     holds: ClassVar[tuple[str, ...]] = (Conv2d.kind,)
 

@@ -30,6 +30,7 @@ class MaxPool(Operator):
     """Pairs are (height, width), padding (top, left, bottom, right); quantisation is kept."""
 
     kind: ClassVar[str] = "max_pool"
+    fills_slices: ClassVar[bool] = True
 
     kernel: Pair
     stride: Pair = (1, 1)

@@ -43,6 +43,7 @@ class OnnxResize(Operator):
     """
 
     kind: ClassVar[str] = "onnx_resize"
+    fills_slices: ClassVar[bool] = True
 
     coordinate: str
     scales: tuple[float, float] = (1.0, 1.0)

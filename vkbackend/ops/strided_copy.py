@@ -162,7 +162,7 @@ class StridedCopy(Operator):
         return [result.reshape(shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
-        """Any channel-packed layouts, one for all inputs; whole words where they stay together."""
+        """Any channel-packed layouts, one for all inputs; `words` where all parts move in words."""
         try:
             shape, parts = self._bound(node.inputs)
         except GraphError as error:  # asked about a part of the batch
@@ -225,7 +225,7 @@ class StridedCopy(Operator):
         constants = {
             "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[index]].code,
             "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-            "WHOLE_WORDS": choice.algorithm == "words",
+            "WHOLE_WORDS": part.takes_whole_words(dims),
             "FILLS": covers_all,
         }
         bindings = {
