@@ -1,0 +1,78 @@
+"""Parts that kernels write into slices of a joined tensor."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cases import conv2d, conv2d_fused
+from tests.cases.case import Case, random_values
+from tests.gpu.test_operators import covering, run_guarded
+from tests.gpu.test_runtime import assert_equal, expected_of, inputs_of
+from tests.null.joined_networks import branches, half_joined, joined
+from vkbackend import reference
+from vkbackend.device import Device
+from vkbackend.gpu import Family
+from vkbackend.graph import Graph, GraphBuilder, TensorType
+from vkbackend.ops import Rearrange
+from vkbackend.policy import rule_for
+from vkbackend.resolve import resolve
+from vkbackend.runtime import load
+
+NETWORKS = {"joined": joined, "half_joined": half_joined}
+NETWORKS |= {f"branches{seed}": lambda seed=seed: branches(seed) for seed in range(6)}
+GPUS = (None, "mali_g610", "adreno_750", "nvidia_h200")
+CASES = [
+    case
+    for case in (*conv2d.CASES, *conv2d_fused.CASES)
+    if not case.large
+    and case.name
+    in (
+        *("square", "pointwise_batch", "groups_odd", "depthwise", "depthwise_strided", "deep"),
+        *("square_sum0", "depthwise_sum1", "deep_sum1", "pointwise_table", "square_pairs1"),
+    )
+]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_tensor_is_right(network: str, device: Device) -> None:
+    graph = NETWORKS[network]()
+    arrays = inputs_of(graph)
+    values = reference.run(graph, arrays)
+    for gpu in GPUS:
+        with load(graph, device=device, gpu=gpu) as model:
+            assert_equal(model(*arrays), expected_of(graph, arrays))
+        with load(graph, device=device, gpu=gpu, keep_all=True) as model:
+            model(*arrays)
+            for step in model.plan.steps:
+                (value,) = step.outputs
+                if value not in model.plan.outputs:
+                    assert (model.read(value) == values[value.tensor]).all(), value
+
+
+def joined_case(case: Case) -> Graph:
+    """The case's output behind eight channels of another part."""
+    (made,) = case.op.infer(case.inputs, case.constants)
+    shape = made.shape
+    builder = GraphBuilder()
+    names = [f"x{at}" for at in range(len(case.inputs))]
+    for name, tensor in zip(names, case.inputs, strict=True):
+        builder.input(name, tensor)
+    builder.input("before", TensorType((shape[0], 8, *shape[2:]), made.quantization))
+    builder.add("node", case.op, names, "part", case.constants)
+    builder.add("concat", Rearrange(((), ()), "concat", 1), ["before", "part"], "y")
+    return builder.build(["y"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_every_convolution_writes_into_slices(case: Case, device: Device) -> None:
+    graph = joined_case(case)
+    assert "join" in resolve(graph, device.info).choices()
+    rng = case.rng()
+    arrays = [random_values(tensor, rng) for tensor in graph.inputs.values()]
+    expected = reference.run(graph, arrays)["y"]
+    node = graph.bound_nodes()[0]
+    eligible = node.op.candidates(node, device.info).eligible
+    thorough = device.info.family is not Family.SWIFTSHADER
+    for candidate in covering(eligible, thorough=thorough, large_tiles=False):
+        result = run_guarded(graph, arrays, device, rule_for("node", candidate))
+        assert (result == expected).all(), candidate.label
