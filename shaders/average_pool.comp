@@ -39,10 +39,10 @@ void main() {
     int pixel = int(gl_GlobalInvocationID.x);
     if (pixel >= batch * out_height * out_width) return;
     int channel_word = int(gl_WorkGroupID.y);
-    int ow = pixel % out_width;
-    int row = pixel / out_width;
-    int oh = row % out_height;
-    int n = row / out_height;
+    int row = divide(pixel, out_width);
+    int ow = pixel - row * out_width;
+    int n = divide(row, out_height);
+    int oh = row - n * out_height;
     int first_h = oh * stride_height - padding_top;
     int first_w = ow * stride_width - padding_left;
     int begin_h = max(first_h, 0);

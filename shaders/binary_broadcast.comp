@@ -76,7 +76,7 @@ void main() {
         return;
     }
     ivec4 dims = ivec4(batch, channels, height, width);
-    ivec4 at = layout_position(OUTPUT_LAYOUT, dims, 4 * word);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, dims, word);
     if (any(greaterThanEqual(at, dims))) return;
     ivec4 a_dims = ivec4(a_n, a_c, a_h, a_w);
     ivec4 b_dims = ivec4(b_n, b_c, b_h, b_w);

@@ -38,7 +38,7 @@ void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
     if (word >= layout_words(OUTPUT_LAYOUT, out_dims)) return;
-    ivec4 at = layout_position(OUTPUT_LAYOUT, out_dims, 4 * word);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, out_dims, word);
     int channel_word = at.y / 4;
     ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
     ivec4 greatest = ivec4(-128);

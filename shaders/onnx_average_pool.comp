@@ -45,10 +45,10 @@ void main() {
     int pixel = int(gl_GlobalInvocationID.x);
     if (pixel >= batch * out_height * out_width) return;
     int channel_word = int(gl_WorkGroupID.y);
-    int ow = pixel % out_width;
-    int row = pixel / out_width;
-    int oh = row % out_height;
-    int n = row / out_height;
+    int row = divide(pixel, out_width);
+    int ow = pixel - row * out_width;
+    int n = divide(row, out_height);
+    int oh = row - n * out_height;
     ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
     precise vec4 total = vec4(0.0);
     int count = 0;

@@ -50,7 +50,7 @@ void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (word >= word_count) return;
     ivec4 dims = ivec4(batch, channels, out_height, out_width);
-    ivec4 at = layout_position(OUTPUT_LAYOUT, dims, 4 * word);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, dims, word);
     if (any(greaterThanEqual(at, dims))) return;
     ivec4 row = rows[at.z];
     ivec4 column = columns[at.w];

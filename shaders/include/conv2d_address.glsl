@@ -26,33 +26,14 @@ int pixel_number(const int tile_pixels, int p) {
            int(gl_LocalInvocationID.x);
 }
 
-// a / b for 0 <= a, 0 < b, exactly: the first estimate is off by less than 2^9, the second by one
-// at most. A CPU divides integers one lane after the other; a GPU does about the same as this.
-int divide(int a, int b) {
-    float divisor = float(b);
-    int estimate = int(float(a) / divisor);
-    estimate += int(float(a - estimate * b) / divisor);
-    int rest = a - estimate * b;
-    return estimate + int(rest >= b) - int(rest < 0);
-}
-
 Pixel pixel_of(int index) {
     int row = divide(index, out_width);
     int image = divide(row, out_height);
     return Pixel(image, row - image * out_height, index - row * out_width);
 }
 
-// channel_word_address of layout.glsl, written out for the layouts that convolutions take: Mesa
-// 22.3 does not always unroll the loop there, and each of its turns divides.
 int word_address(const int code, const ivec4 dims, int n, int channel_word, int h, int w) {
-    int words = layout_blocks(code, dims, 1);
-    int row = n * dims.z + h;
-    if (layout_outer_block(code) == 4) {  // 4W4C
-        int block = w / 4;
-        return w + 4 * ((row * layout_blocks(code, dims, 3) + block) * words + channel_word - block);
-    }
-    return (code & 3) == 3 ? (row * words + channel_word) * dims.w + w   // 4C1W
-                           : (row * dims.w + w) * words + channel_word;  // 4C
+    return channel_word_address(code, dims, n, channel_word, h, w);
 }
 
 // Where an output word is stored, and where that of another tensor of its shape lies: not the same

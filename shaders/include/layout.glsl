@@ -3,6 +3,8 @@
 #ifndef LAYOUT_GLSL
 #define LAYOUT_GLSL
 
+#include "divide.glsl"
+
 int layout_inner(const int code) { return (code >> 8) & 3; }
 int layout_outer(const int code) { return (code >> 10) & 3; }
 int layout_inner_block(const int code) { return (code & 0x1000) != 0 ? 4 : 1; }
@@ -48,9 +50,38 @@ ivec4 layout_position(const int code, const ivec4 dims, const int address) {
     return at;
 }
 
-// Word of four channels at `channel_word` in a channel-packed layout (4C, 4C1W, 4W4C).
+// layout_address and layout_position for words of four channels in a channel-packed layout, written
+// out: Mesa 22.3 does not always unroll the loops there, and each of their turns divides.
+
 int channel_word_address(const int code, const ivec4 dims, int n, int channel_word, int h, int w) {
-    return layout_address(code, dims, ivec4(n, 4 * channel_word, h, w)) / 4;
+    int words = layout_blocks(code, dims, 1);
+    int row = n * dims.z + h;
+    if (layout_outer_block(code) == 4) {  // 4W4C
+        int block = w / 4;
+        return w + 4 * ((row * layout_blocks(code, dims, 3) + block) * words + channel_word - block);
+    }
+    return (code & 3) == 3 ? (row * words + channel_word) * dims.w + w   // 4C1W
+                           : (row * dims.w + w) * words + channel_word;  // 4C
+}
+
+// (n, first channel, h, w) of a word.
+ivec4 channel_word_position(const int code, const ivec4 dims, int word) {
+    const bool by_blocks = layout_outer_block(code) == 4;
+    const bool columns_first = !by_blocks && (code & 3) == 3;
+    int words = layout_blocks(code, dims, 1);
+    int columns = layout_blocks(code, dims, 3);
+    int inner = columns_first ? columns : words;
+    int middle = columns_first ? words : columns;
+    int block = by_blocks ? word / 4 : word;
+    int outside = divide(block, inner);
+    int first = block - outside * inner;
+    int row = divide(outside, middle);
+    int second = outside - row * middle;
+    int n = divide(row, dims.z);
+    ivec4 at = ivec4(n, 4 * first, row - n * dims.z, second);
+    if (columns_first) at.yw = ivec2(4 * second, first);
+    if (by_blocks) at.w = 4 * second + word % 4;
+    return at;
 }
 
 // Words from one channel word of a pixel to the next.

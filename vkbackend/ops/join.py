@@ -87,7 +87,7 @@ class Join(Operator):
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """The concatenation's, for the parts that are left."""
         packed = self.concat.pack_weights(node, choice)
-        roles = {f"digits{at}" for at in self.placed}
+        roles = {f"places{at}" for at in self.placed}
         return {role: array for role, array in packed.items() if role not in roles}
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -83,6 +83,19 @@ class Part:
             else:
                 found.append((extent, stride))
         return tuple(found) or ((1, 0),)
+
+    def channels(self) -> npt.NDArray[np.int64] | None:
+        """The input's channel for each of the box, where every pixel stays where it is."""
+        pixels, channels = total((self.size[0], *self.size[2:])), self.size[1]
+        outer, inner = list(self.digits), [(1, 0)]
+        while total(extent for extent, _ in inner) < channels:
+            inner.insert(0, outer.pop())
+        found = _places(replace(self, digits=tuple(inner)))
+        stay = replace(self, digits=tuple(outer)).merged() == ((pixels, self.source[1]),)
+        same = self.size[0] == self.source[0] and self.size[2:] == self.source[2:]
+        inside = found.min() >= 0 and found.max() < self.source[1]
+        fits = same and found.size == channels and inside and (stay or pixels == 1)
+        return found if fits else None
 
     def takes_whole_words(self, target: Dims) -> bool:
         """Whether every word of four output channels is one word of the input."""
@@ -189,9 +202,9 @@ class StridedCopy(Operator):
         return Options(tuple(found), () if found else tuple(problems[:1]))
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
-        """Each part's digits, innermost first, as pairs (extent, stride)."""
+        """Each part's places as the kernel decodes them."""
         return {
-            f"digits{index}": np.array(part.merged()[::-1], np.int32).reshape(-1)
+            f"places{index}": _packed_places(part)
             for index, part in enumerate(self._bound(node.inputs)[1])
         }
 
@@ -227,11 +240,12 @@ class StridedCopy(Operator):
             "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
             "WHOLE_WORDS": part.takes_whole_words(dims),
             "FILLS": covers_all,
+            "PIXELS_STAY": part.channels() is not None,
         }
         bindings = {
             "Input": input_ref(index),
             "Output": output_ref(),
-            "Digits": weights_ref(f"digits{index}"),
+            "Places": weights_ref(f"places{index}"),
         }
         return Dispatch("strided_copy", bindings, linear_grid(words), push, constants)
 
@@ -249,6 +263,14 @@ def _verify_part(part: Part) -> None:
     greatest = part.offset + sum(reach for reach in reaches if reach > 0)
     if least < 0 or greatest >= total(part.source):
         raise GraphError(f"a part reads elements {least}..{greatest} of {part.source}")
+
+
+def _packed_places(part: Part) -> npt.NDArray[np.int32]:
+    """Channels as 32 * word + bit where pixels stay, else digits (extent, stride) from the last."""
+    channels = part.channels()
+    if channels is not None:
+        return (channels // 4 * 32 + channels % 4 * 8).astype(np.int32)
+    return np.array(part.merged()[::-1], np.int32).reshape(-1)
 
 
 def _places(part: Part) -> npt.NDArray[np.int64]:
