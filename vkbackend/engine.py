@@ -116,7 +116,9 @@ class Engine:
         owner = self.plan.storage.get(value, value)
         if owner in self.plan.offsets:
             size = self.plan.value_size_bytes(owner)
-            whole = Region(self.arena, self.plan.offsets[owner], size)
+            place = step.place if ref.kind == "output" else None
+            part = place.first_word if place else None
+            whole = Region(self.arena, self.plan.offsets[owner], size, part)
         else:
             whole = outside(owner)
         if dispatch.images is None:

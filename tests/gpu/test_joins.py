@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tests.cases import conv2d, conv2d_fused
 from tests.cases.case import Case, random_values
 from tests.gpu.test_operators import covering, run_guarded
 from tests.gpu.test_runtime import assert_equal, expected_of, inputs_of
-from tests.null.joined_networks import branches, half_joined, joined
+from tests.null.joined_networks import branches, concat, half_joined, joined
+from tests.null.networks import Builder, Q
 from vkbackend import reference
 from vkbackend.device import Device
 from vkbackend.gpu import Family
@@ -47,6 +50,19 @@ def test_every_tensor_is_right(network: str, device: Device) -> None:
                 (value,) = step.outputs
                 if value not in model.plan.outputs:
                     assert (model.read(value) == values[value.tensor]).all(), value
+
+
+def test_branches_do_not_wait_for_each_other(device: Device) -> None:
+    builder = Builder()
+    builder.input("x", TensorType((1, 8, 6, 6), Q))
+    parts = [builder.conv(name, "x", 8) for name in "ab"]
+    graph = builder.build([concat(builder, "concat", *parts)])
+    with load(graph, device=device) as model:
+        assert "join" in model.plan.choices()
+        slot = model.engine.timed_slot(inputs_of(graph), per_step=False)
+        with contextlib.closing(slot):
+            # After the input's relayout, and before the output's.
+            assert slot.commands.barrier_count == 2
 
 
 def joined_case(case: Case) -> Graph:
