@@ -6,6 +6,7 @@
 #include "prologue.glsl"
 #include "int8.glsl"
 #include "layout.glsl"
+#include "rounding.glsl"
 
 layout(local_size_x = 64) in;
 layout(constant_id = 1) const int INPUT_LAYOUT = 0;
@@ -29,6 +30,8 @@ layout(push_constant) uniform Parameters {
     int out_width;
     int input_zero_point;
     float input_scale;
+    float output_inverse_scale;
+    int output_zero_point;
     int word_count;
     int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
     int stored_words;
@@ -61,7 +64,11 @@ void main() {
     total = total + weighted(at, row.y, column.x, row_weights.y, column_weights.x);
     total = total + weighted(at, row.y, column.y, row_weights.y, column_weights.y);
     ivec4 lanes;
-    [[unroll]] for (int lane = 0; lane < 4; lane++) lanes[lane] = quantize_by_row(0, total[lane]);
+    float low = float(-128 - output_zero_point);
+    ivec4 guess = nearest_whole(clamp(total * output_inverse_scale, low, low + 255.0));
+    [[unroll]] for (int lane = 0; lane < 4; lane++) {
+        lanes[lane] = quantize_near(0, total[lane], guess[lane] + output_zero_point);
+    }
     output_words[stored_address(OUTPUT_LAYOUT, dims, at.x, at.y / 4, at.z, at.w)] =
         pack_int8(lanes);
 }
