@@ -30,6 +30,8 @@ layout(push_constant) uniform Parameters {
     int dilation_width;
     int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
     int stored_words;
+    int first_read_word;  // and so may the input
+    int read_words;
 };
 
 #include "slice.glsl"
@@ -40,7 +42,8 @@ void main() {
     if (word >= layout_words(OUTPUT_LAYOUT, out_dims)) return;
     ivec4 at = channel_word_position(OUTPUT_LAYOUT, out_dims, word);
     int channel_word = at.y / 4;
-    ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
+    ivec4 in_dims = ivec4(batch, 4 * read_words, in_height, in_width);
+    int read_word = first_read_word + channel_word;
     ivec4 greatest = ivec4(-128);
     for (int tap_h = 0; tap_h < kernel_height; tap_h++) {
         int h = at.z * stride_height - padding_top + tap_h * dilation_height;
@@ -48,7 +51,7 @@ void main() {
         for (int tap_w = 0; tap_w < kernel_width; tap_w++) {
             int w = at.w * stride_width - padding_left + tap_w * dilation_width;
             if (w < 0 || w >= in_width) continue;
-            int address = channel_word_address(INPUT_LAYOUT, in_dims, at.x, channel_word, h, w);
+            int address = channel_word_address(INPUT_LAYOUT, in_dims, at.x, read_word, h, w);
             greatest = max(greatest, unpack_int8(input_words[address]));
         }
     }

@@ -116,7 +116,7 @@ class Engine:
         owner = self.plan.storage.get(value, value)
         if owner in self.plan.offsets:
             size = self.plan.value_size_bytes(owner)
-            place = step.place if ref.kind == "output" else None
+            place = step.place if ref.kind == "output" else step.source
             part = place.first_word if place else None
             whole = Region(self.arena, self.plan.offsets[owner], size, part)
         else:

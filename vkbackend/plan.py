@@ -56,6 +56,7 @@ class Step:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     place: Slice | None = None  # of a larger tensor, where the output is a part of that
+    source: Slice | None = None  # the same of the first input
 
     @property
     def is_relayout(self) -> bool:
@@ -65,7 +66,7 @@ class Step:
     def dispatches(self) -> list[Dispatch]:
         """What runs, each with its output where the plan puts it."""
         found = batch.lower(self.node, self.choice.candidate)
-        return [each if self.place is None else each.within(self.place) for each in found]
+        return [each.within(self.place, self.source) for each in found]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from vkbackend.layouts import PACKED
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
 from vkbackend.ops.join import placed_parts
+from vkbackend.ops.rearrange import Rearrange
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
 from vkbackend.rewrite import Rewritten, rewrite
@@ -55,10 +56,10 @@ def resolve(
     rules = make_policy(policy, graph, facts, force)
     rules = dataclasses.replace(rules, excluded=frozenset(excluded))
     prices = costs or Costs(facts)
-    rewritten = Rewritten(graph)
     if fuse and policy == "auto":
-        rewritten = rewrite(graph, prices, {rule.target for rule in rules.force})
-    solution = _solve(rewritten.graph, prices, rules)
+        rewritten, solution = _solve_rewritten(graph, prices, rules)
+    else:
+        rewritten, solution = Rewritten(graph), _solve(graph, prices, rules)
     plan = build_plan(
         rewritten.graph, prices, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all
     )
@@ -66,6 +67,17 @@ def resolve(
     if costs is not None:
         source = f"measured here; for what was not, {source}"
     return dataclasses.replace(plan, notes=rewritten.notes, source=source)
+
+
+def _solve_rewritten(graph: Graph, costs: Costs, policy: Policy) -> tuple[Rewritten, Solution]:
+    kept = {rule.target for rule in policy.force}
+    rewritten = rewrite(graph, costs, kept)
+    try:
+        return rewritten, _solve(rewritten.graph, costs, policy)
+    except ResolveError:
+        # What is forced may leave the parts of a join in different layouts.
+        rewritten = rewrite(graph, costs, {*kept, Rearrange.kind})
+        return rewritten, _solve(rewritten.graph, costs, policy)
 
 
 def _solve(graph: Graph, costs: Costs, policy: Policy) -> Solution:

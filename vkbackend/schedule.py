@@ -79,14 +79,21 @@ def _steps(graph: Graph, costs: Costs, solution: Solution) -> list[Step]:
 
 
 def _placed(steps: Sequence[Step]) -> list[Step]:
-    """The steps, those that make parts of a joined tensor told where in it they write."""
+    """The steps, told where in a joined tensor they write, or read."""
     places = {
         step.inputs[at]: step.node.op.slice_of(step.node, at)
         for step in steps
         if isinstance(step.node.op, Join)
         for at in step.node.op.placed
     }
-    return [replace(step, place=places.get(step.outputs[0])) for step in steps]
+    return [
+        replace(
+            step,
+            place=places.get(step.outputs[0]),
+            source=places.get(step.inputs[0]) if step.node.op.reads_slices else None,
+        )
+        for step in steps
+    ]
 
 
 def _copies(

@@ -6,13 +6,16 @@ Prints one JSON line per case: its name, how many candidates ran, and those that
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 
 import numpy as np
 
 from tests.cases import conv2d, conv2d_fused, linear
-from tests.cases.case import Case
+from tests.cases.case import Case, random_values
+from tests.cases.joined import joined_case
+from vkbackend import reference
 from vkbackend.device import Device
 from vkbackend.engine import Engine
 from vkbackend.policy import rule_for
@@ -23,14 +26,14 @@ LONG_K = conv2d.conv("long_k", (1, 80, 6, 6), 48, (3, 3), padding=(1, 1, 1, 1))
 ALIGNED = conv2d.conv("aligned", (2, 64, 9, 9), 96, (3, 3), padding=(1, 1, 1, 1), stride=(2, 2))
 GROUPS = conv2d.conv("groups_of_16", (1, 64, 9, 9), 64, (3, 3), groups=4)
 CASES = [*conv2d.CASES, *conv2d_fused.CASES, *linear.CASES, LONG_K, ALIGNED, GROUPS]
+SLICES = ("square", "deep", "square_sum0")  # written into a slice of a joined tensor as well
 ALL_TILES = ("square", "deep", "square_sum0")  # the others take one: compiling is slow
 
 
 def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[str]]:
     """How many candidates ran, and those that gave other bits than the reference."""
-    graph, arrays = case.graph(), case.arrays()
-    (node,) = graph.bound_nodes()
-    (expected,) = node.op.reference(node, arrays)
+    graphs = [case.graph(), *([joined_case(case)] if case.name in SLICES else [])]
+    node = graphs[0].bound_nodes()[0]
     candidates = [
         candidate
         for candidate in node.op.candidates(node, device.info).eligible
@@ -38,12 +41,13 @@ def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[
     ]
     tried = candidates if all_tiles else candidates[-1:]
     wrong = []
-    for candidate in tried:
+    for graph, candidate in itertools.product(graphs, tried):
         plan = resolve(graph, device.info, force=rule_for("node", candidate))
         engine = Engine(plan, device, WeightStore(device))
+        arrays = [random_values(tensor, case.rng()) for tensor in graph.inputs.values()]
         (result,) = engine.run(arrays)
         engine.close()
-        if not np.array_equal(result, expected):
+        if not np.array_equal(result, reference.run(graph, arrays)[graph.outputs[0]]):
             wrong.append(f"{candidate.label} {candidate.tile}")
     return len(tried), wrong
 

@@ -8,20 +8,20 @@ import pytest
 
 from tests.cases import conv2d, conv2d_fused
 from tests.cases.case import Case, random_values
+from tests.cases.joined import joined_case
 from tests.gpu.test_operators import covering, run_guarded
 from tests.gpu.test_runtime import assert_equal, expected_of, inputs_of
-from tests.null.joined_networks import branches, concat, half_joined, joined
+from tests.null.joined_networks import branches, concat, half_joined, joined, skipped
 from tests.null.networks import Builder, Q
 from vkbackend import reference
 from vkbackend.device import Device
 from vkbackend.gpu import Family
-from vkbackend.graph import Graph, GraphBuilder, TensorType
-from vkbackend.ops import Rearrange
+from vkbackend.graph import TensorType
 from vkbackend.policy import rule_for
 from vkbackend.resolve import resolve
 from vkbackend.runtime import load
 
-NETWORKS = {"joined": joined, "half_joined": half_joined}
+NETWORKS = {"joined": joined, "half_joined": half_joined, "skipped": skipped}
 NETWORKS |= {f"branches{seed}": lambda seed=seed: branches(seed) for seed in range(6)}
 GPUS = (None, "mali_g610", "adreno_750", "nvidia_h200")
 CASES = [
@@ -63,20 +63,6 @@ def test_branches_do_not_wait_for_each_other(device: Device) -> None:
         with contextlib.closing(slot):
             # After the input's relayout, and before the output's.
             assert slot.commands.barrier_count == 2
-
-
-def joined_case(case: Case) -> Graph:
-    """The case's output behind eight channels of another part."""
-    (made,) = case.op.infer(case.inputs, case.constants)
-    shape = made.shape
-    builder = GraphBuilder()
-    names = [f"x{at}" for at in range(len(case.inputs))]
-    for name, tensor in zip(names, case.inputs, strict=True):
-        builder.input(name, tensor)
-    builder.input("before", TensorType((shape[0], 8, *shape[2:]), made.quantization))
-    builder.add("node", case.op, names, "part", case.constants)
-    builder.add("concat", Rearrange(((), ()), "concat", 1), ["before", "part"], "y")
-    return builder.build(["y"])
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

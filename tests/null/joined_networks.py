@@ -85,10 +85,23 @@ def half_joined() -> Graph:
     """A skip connection that another node reads too, and a part that is cut out of a tensor."""
     builder = Builder(8)
     builder.input("x", TensorType((1, 8, 6, 8), Q))
+    skip, up = _skip_and_up(builder)
+    moves = ((), (Step(SLICE, (1, 2, 6, 1)),), ())
+    builder.add("concat", Rearrange(moves, "concat", 1), [skip, skip, up], "concat.y")
+    return builder.build([builder.conv("head", "concat.y", 4, 1)])
+
+
+def skipped() -> Graph:
+    """A skip connection that a pooling reads too."""
+    builder = Builder(9)
+    builder.input("x", TensorType((2, 8, 6, 8), Q))
+    joint = concat(builder, "concat", *_skip_and_up(builder))
+    return builder.build([builder.conv("head", joint, 4, 1)])
+
+
+def _skip_and_up(builder: Builder) -> tuple[str, str]:
     skip = builder.conv("skip", "x", 8)
     builder.add("pool", MaxPool((2, 2), (2, 2)), [skip], "pool.y")
     low = builder.conv("low", "pool.y", 12)
     builder.add("up", OnnxResize("half_pixel", (2.0, 2.0), output=Q), [low], "up.y")
-    moves = ((), (Step(SLICE, (1, 2, 6, 1)),), ())
-    builder.add("concat", Rearrange(moves, "concat", 1), [skip, skip, "up.y"], "concat.y")
-    return builder.build([builder.conv("head", "concat.y", 4, 1)])
+    return skip, "up.y"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.cases.case import random_values
-from tests.null.joined_networks import KINDS, branches, concat, half_joined, joined
+from tests.null.joined_networks import KINDS, branches, concat, half_joined, joined, skipped
 from tests.null.networks import Builder, Q
 from vkbackend import reference
 from vkbackend.costs import Costs
@@ -47,6 +47,19 @@ def test_every_kind_of_branch_is_made_in_place() -> None:
 
 def test_what_others_read_and_what_is_cut_is_copied() -> None:
     assert placed(half_joined()) == {"concat": (2,)}
+
+
+def test_a_pooling_reads_a_skip_connection_where_it_lies() -> None:
+    assert placed(skipped()) == {"concat": (0, 1)}
+    plan = resolve(skipped(), GPU)
+    steps = {step.node.name: step for step in plan.steps}
+    assert steps["pool"].source == steps["skip"].place == Slice(0, 5)
+    assert steps["low"].source is None
+
+
+def test_forced_layouts_that_no_join_has_leave_a_copy() -> None:
+    plan = resolve(two_parts(8, 8), GPU, force=["a:direct:4C:4C", "b:direct:4C:4C1W"])
+    assert "concat: rearrange" in plan.choices()
 
 
 def test_a_concatenation_that_is_named_stays() -> None:

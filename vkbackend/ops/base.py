@@ -71,8 +71,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Slice:
-    """Where an output lies among the channels of a larger tensor: its first word, and how many
-    words of channels that tensor has. The twin of include/slice.glsl.
+    """Where a tensor lies among the channels of a larger one: its first word, and how many words of
+    channels that one has. The twin of include/slice.glsl.
     """
 
     first_word: int
@@ -82,6 +82,11 @@ class Slice:
     def push(self) -> dict[str, int | float]:
         """Push constants of every kernel that can write into a slice."""
         return {"first_stored_word": self.first_word, "stored_words": self.words}
+
+    @property
+    def read_push(self) -> dict[str, int | float]:
+        """Push constants of every kernel that can read from a slice."""
+        return {"first_read_word": self.first_word, "read_words": self.words}
 
 
 @dataclass(frozen=True)
@@ -123,11 +128,14 @@ class Dispatch:
     subgroup_size: int | None = None  # where the kernel needs a certain one
     images: tuple[int, int] | None = None  # first image and count, where the batch is split
 
-    def within(self, place: Slice) -> Dispatch:
-        """The same with its output in a slice of a larger tensor."""
-        if output_ref() not in self.bindings.values():
-            return self
-        return replace(self, push={**self.push, **place.push})
+    def within(self, place: Slice | None, source: Slice | None) -> Dispatch:
+        """The same with its output, or its first input, in a slice of a larger tensor."""
+        push = dict(self.push)
+        if place and output_ref() in self.bindings.values():
+            push |= place.push
+        if source and input_ref() in self.bindings.values():
+            push |= source.read_push
+        return replace(self, push=push)
 
 
 class Operator(abc.ABC):
@@ -138,6 +146,7 @@ class Operator(abc.ABC):
     keeps_images: ClassVar[bool] = True  # image n of an output needs image n of the inputs only
     holds: ClassVar[tuple[str, ...]] = ()  # kinds whose force rules are about it too
     fills_slices: ClassVar[bool] = False  # its kernels can write into a slice of a larger tensor
+    reads_slices: ClassVar[bool] = False  # they can read its only input from one, too
 
     @property
     def title(self) -> str:

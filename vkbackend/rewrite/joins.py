@@ -14,10 +14,13 @@ from vkbackend.rewrite.editor import Editor
 
 def join_in_place(editor: Editor) -> None:
     """Kernels write parts of a concatenation into slices of it. Proof: they store the very words
-    that were copied, at the addresses that they were copied to; nobody else reads a part, and no
-    two parts share a word.
+    that were copied, at the addresses that they were copied to; whoever else reads a part finds it
+    there, and no two parts share a word.
     """
     producers, uses = editor.producers(), editor.uses()
+    for node in editor.nodes:  # those that read a part from its slice count for nothing
+        if node.op.reads_slices and not editor.is_split(node):
+            uses[node.inputs[0]] -= 1
     for node in editor.nodes:
         if not isinstance(node.op, Rearrange) or editor.is_kept(node):
             continue
