@@ -8,18 +8,18 @@
 #include "pair_table.glsl"
 
 layout(constant_id = 11) const int EPILOGUE = 0;
-layout(constant_id = 12) const bool MADE_SECOND = false;  // the second tensor is the first operand
+layout(constant_id = 14) const bool MADE_SECOND = false;  // the second tensor is the first operand
 
 const int SUM = 1;
 const int PRODUCT = 2;
 const int PAIRS = 3;
 const int TABLE = 4;
-const bool HAS_OTHER = EPILOGUE == SUM || EPILOGUE == PRODUCT || EPILOGUE == PAIRS;
+const bool READS_OTHER = EPILOGUE == SUM || EPILOGUE == PRODUCT || EPILOGUE == PAIRS;
 
 layout(set = 0, binding = 4) restrict readonly buffer Other { int other_words[]; };
 
 // The second tensor's word at an address of its own.
-int other_word(int address) { return HAS_OTHER ? other_words[address] : 0; }
+int other_word(int address) { return READS_OTHER ? other_words[address] : 0; }
 
 ivec4 of_pair(ivec4 a, ivec4 b) {
     if (EPILOGUE == PAIRS) return look_up_pairs(a, b);
@@ -33,7 +33,7 @@ ivec4 of_pair(ivec4 a, ivec4 b) {
 
 // The word to store, from four requantised values and the second tensor's word.
 int finished_with(ivec4 lanes, int other) {
-    if (HAS_OTHER) {
+    if (READS_OTHER) {
         ivec4 second = unpack_int8(other);
         lanes = MADE_SECOND ? of_pair(second, lanes) : of_pair(lanes, second);
     } else if (EPILOGUE == TABLE) {

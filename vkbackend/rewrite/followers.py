@@ -23,15 +23,7 @@ def fuse_followers(editor: Editor) -> None:
             conv = producers.get(node.inputs[position])
             if conv is None or not isinstance(conv.op, Conv2d) or uses[conv.outputs[0]] != 1:
                 continue
-            together = _together(conv, node, position)
-            editor.considered.append(together)
-            apart_us, together_us = editor.prices_us((conv, node), together)
-            pays = together_us < apart_us
-            verb = "is computed" if pays else "is not computed"
-            prices = f"{together_us:.1f} us together, {apart_us:.1f} apart"
-            editor.note(conv, f"{node.name} {verb} in the kernel of {conv.name}: {prices}")
-            if pays:
-                editor.replace((conv, node), together)
+            if editor.fuse(conv, node, _together(conv, node, position)):
                 break
 
 
