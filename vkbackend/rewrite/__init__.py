@@ -16,6 +16,7 @@ from vkbackend.rewrite.editor import Editor
 from vkbackend.rewrite.followers import fuse_followers
 from vkbackend.rewrite.gates import fold_gates
 from vkbackend.rewrite.joins import join_in_place
+from vkbackend.rewrite.selections import fold_selections
 
 __all__ = ["Rewritten", "every_node", "rewrite"]
 
@@ -34,6 +35,7 @@ def rewrite(graph: Graph, costs: Costs, kept: Collection[str] = ()) -> Rewritten
     """
     editor = Editor(graph, costs, frozenset(kept))
     fold_gates(editor)
+    fold_selections(editor)
     fuse_followers(editor)
     join_in_place(editor)
     rewritten = graph if editor.nodes == graph.nodes else editor.graph()
@@ -42,8 +44,12 @@ def rewrite(graph: Graph, costs: Costs, kept: Collection[str] = ()) -> Rewritten
 
 def every_node(graph: Graph, costs: Costs) -> list[BoundNode]:
     """What may come to run, whatever pays: nodes alone, and fused where they can be."""
-    editor = Editor(graph, costs, frozenset())
-    fold_gates(editor)
-    alone = [editor.bind(node) for node in editor.nodes]
-    fuse_followers(editor)
-    return [*alone, *(editor.bind(node) for node in editor.considered)]
+    found = []
+    for first in (fold_gates, fold_selections):
+        editor = Editor(graph, costs, frozenset())
+        fold_gates(editor)
+        first(editor)
+        found += [editor.bind(node) for node in editor.nodes]
+        fuse_followers(editor)
+        found += [editor.bind(node) for node in editor.considered]
+    return found

@@ -49,16 +49,18 @@ class Editor:
             del self._nodes[node.outputs[0]]
         self._nodes[nodes[-1].outputs[0]] = together
 
-    def fuse(self, first: Node, node: Node, together: Node) -> bool:
-        """Puts one node in the place of two where that costs less, and says so."""
+    def fuse(self, nodes: tuple[Node, Node], together: Node, *, guest: Node, host: Node) -> bool:
+        """Puts one node in the place of two, in whose kernel the other is computed, where that
+        costs less; and says so.
+        """
         self.considered.append(together)
-        apart_us, together_us = self.prices_us((first, node), together)
+        apart_us, together_us = self.prices_us(nodes, together)
         pays = together_us < apart_us
         verb = "is computed" if pays else "is not computed"
         prices = f"{together_us:.1f} us together, {apart_us:.1f} apart"
-        self.note(first, f"{node.name} {verb} in the kernel of {first.name}: {prices}")
+        self.note(host, f"{guest.name} {verb} in the kernel of {host.name}: {prices}")
         if pays:
-            self.replace((first, node), together)
+            self.replace(nodes, together)
         return pays
 
     def add_constant(self, name: str, array: Array) -> str:

@@ -23,7 +23,8 @@ def fuse_followers(editor: Editor) -> None:
             conv = producers.get(node.inputs[position])
             if conv is None or not isinstance(conv.op, Conv2d) or uses[conv.outputs[0]] != 1:
                 continue
-            if editor.fuse(conv, node, _together(conv, node, position)):
+            together = _together(conv, node, position)
+            if editor.fuse((conv, node), together, guest=node, host=conv):
                 break
 
 

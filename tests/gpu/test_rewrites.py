@@ -1,4 +1,4 @@
-"""Parts that kernels write into slices of a joined tensor."""
+"""What rewrites make of a network: every tensor is right, also those within a joined one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.gpu.test_operators import covering, run_guarded
 from tests.gpu.test_runtime import assert_equal, expected_of, inputs_of
 from tests.null.joined_networks import branches, concat, half_joined, joined, skipped
 from tests.null.networks import Builder, Q
+from tests.null.shuffled_networks import shuffled
 from vkbackend import reference
 from vkbackend.device import Device
 from vkbackend.gpu import Family
@@ -21,7 +22,7 @@ from vkbackend.policy import rule_for
 from vkbackend.resolve import resolve
 from vkbackend.runtime import load
 
-NETWORKS = {"joined": joined, "half_joined": half_joined, "skipped": skipped}
+NETWORKS = {"joined": joined, "half_joined": half_joined, "skipped": skipped, "shuffled": shuffled}
 NETWORKS |= {f"branches{seed}": lambda seed=seed: branches(seed) for seed in range(6)}
 GPUS = (None, "mali_g610", "adreno_750", "nvidia_h200")
 CASES = [
