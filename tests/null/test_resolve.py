@@ -248,7 +248,7 @@ def dense_block(layers: int) -> Graph:
 def test_a_dense_graph_gets_a_plan_near_a_proved_bound(gpu: str) -> None:
     plan = resolve(dense_block(16), gpu)
     verify(plan)
-    assert plan.bound_us <= plan.cost_us <= 1.02 * plan.bound_us
+    assert plan.bound_us * (1 - 1e-9) <= plan.cost_us <= 1.02 * plan.bound_us
 
 
 def test_explain_says_where_a_plan_is_not_proved_the_cheapest() -> None:
