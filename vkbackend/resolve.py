@@ -24,6 +24,7 @@ from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
 from vkbackend.ops.join import placed_parts
 from vkbackend.ops.rearrange import Rearrange
+from vkbackend.ops.strided_copy import StridedCopy
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
 from vkbackend.rewrite import Rewritten, rewrite
@@ -76,7 +77,7 @@ def _solve_rewritten(graph: Graph, costs: Costs, policy: Policy) -> tuple[Rewrit
         return rewritten, _solve(rewritten.graph, costs, policy)
     except ResolveError:
         # What is forced may leave the parts of a join in different layouts.
-        rewritten = rewrite(graph, costs, {*kept, Rearrange.kind})
+        rewritten = rewrite(graph, costs, {*kept, Rearrange.kind, StridedCopy.kind})
         return rewritten, _solve(rewritten.graph, costs, policy)
 
 

@@ -81,7 +81,7 @@ def _steps(graph: Graph, costs: Costs, solution: Solution) -> list[Step]:
 def _placed(steps: Sequence[Step]) -> list[Step]:
     """The steps, told where in a joined tensor they write, or read."""
     places = {
-        step.inputs[at]: step.node.op.slice_of(step.node, at)
+        step.inputs[at]: step.node.op.slice_of(at)
         for step in steps
         if isinstance(step.node.op, Join)
         for at in step.node.op.placed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.null.joined_networks import concat
 from tests.null.networks import Builder, Q
 from vkbackend.graph import Graph, TensorType
 from vkbackend.ops import Conv2d, Rearrange
@@ -48,10 +49,11 @@ def picked(move: str, kernel: int = 1, *, weight_zero_point: int | None = None) 
 
 
 def shuffled() -> Graph:
-    """One convolution after another, a move of each kind in between."""
+    """One convolution after another, a move of each kind in between; then all moves, joined."""
     builder = Builder(12)
     builder.input("x", TensorType((1, 12, 6, 6), Q))
     tensor = "x"
     for name in MOVES:
         tensor = builder.conv(name, moved(builder, f"{name}.move", tensor, name), 12, 1)
-    return builder.build([tensor])
+    picked = [moved(builder, f"{name}.part", tensor, name) for name in MOVES]
+    return builder.build([concat(builder, "concat", tensor, *picked)])

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array, BoundNode, Graph, TensorType
-from vkbackend.layouts import dims_of, size_bytes
+from vkbackend.layouts import size_bytes
 from vkbackend.ops.base import Candidate, Dispatch, Operator, Options, Slice, ceil_div
-from vkbackend.ops.rearrange import Rearrange
+from vkbackend.ops.strided_copy import StridedCopy
 
 
 def placed_parts(graph: Graph) -> list[str]:
@@ -33,9 +33,8 @@ class Join(Operator):
     """y = concat(x0, x1, ...), where the inputs at `placed` lie in their slices of y already."""
 
     kind: ClassVar[str] = "join"
-    holds: ClassVar[tuple[str, ...]] = (Rearrange.kind,)
 
-    concat: Rearrange
+    concat: StridedCopy
     placed: tuple[int, ...]
 
     def infer(
@@ -48,26 +47,24 @@ class Join(Operator):
         """The concatenation's result."""
         return self.concat.reference(node, inputs)
 
-    def slice_of(self, node: BoundNode, position: int) -> Slice:
+    def slice_of(self, position: int) -> Slice:
         """Where an input lies in the output."""
-        box = self.concat.boxes(node.inputs).boxes[position]
-        channels = dims_of(node.outputs[0].shape)[1]
-        return Slice(box.begin[self.concat.axis] // 4, ceil_div(channels, 4))
+        return Slice(self.concat.parts[position].begin[1] // 4, ceil_div(self.concat.dims[1], 4))
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """The concatenation's, of which only the parts that are left do any work."""
         found = self.concat.candidates(node, gpu)
         left = [at for at in range(len(node.inputs)) if at not in self.placed]
-        shapes = [box.strides.shape for box in self.concat.boxes(node.inputs).boxes]
         eligible = []
         for candidate in found.eligible:
             source, target = candidate.input_layouts[0], candidate.output_layout
             if not left and source != target:
                 continue
-            written = sum(size_bytes(target, shapes[at]) for at in left)
+            parts = [self.concat.parts[at] for at in left]
+            written = sum(size_bytes(target, part.size) for part in parts)
             work = dataclasses.replace(
                 candidate.work,
-                bytes_read=candidate.work.bytes_read * written // candidate.work.bytes_written,
+                bytes_read=sum(self.concat.bytes_read(target, part) for part in parts),
                 bytes_written=written,
                 invocations=written // 4,
                 dispatches=len(left),

@@ -10,9 +10,7 @@ import numpy as np
 
 from vkbackend.errors import GraphError
 from vkbackend.graph import Array, BoundNode, TensorType
-from vkbackend.layouts import dims_of
 from vkbackend.ops.copying import Box, Boxes, Copying, channels_last
-from vkbackend.ops.strided_copy import StridedCopy
 from vkbackend.ops.strides import (
     EXPAND,
     RESHAPE,
@@ -77,21 +75,6 @@ class Rearrange(Copying):
         begin = tuple(-first for first, _ in path.crop)
         shape = tuple(count for _, count in path.crop)
         return Boxes(shape, (Box(begin, path.strides),))
-
-    def picked_channels(self, node: BoundNode) -> Array | None:
-        """The input's channel for each of the output's, where nothing else moves and none is taken
-        twice; else None.
-        """
-        if len(node.inputs) > 1 or node.inputs[0].quantization is None:
-            return None
-        copy = self._copy(node)
-        assert isinstance(copy, StridedCopy)
-        (part,) = copy.parts
-        channels = part.channels()
-        covers = part.begin == (0, 0, 0, 0) and part.size == dims_of(copy.shape)
-        if channels is None or not covers or len(set(channels.tolist())) < len(channels):
-            return None
-        return channels
 
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
         """NumPy's own reshape, transpose, indexing and concatenate."""

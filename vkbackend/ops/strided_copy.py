@@ -97,6 +97,12 @@ class Part:
         fits = same and found.size == channels and inside and (stay or pixels == 1)
         return found if fits else None
 
+    @property
+    def is_unmoved(self) -> bool:
+        """Whether the box is the whole input as it is."""
+        channels = self.channels()
+        return channels is not None and channels.tolist() == list(range(self.source[1]))
+
     def takes_whole_words(self, target: Dims) -> bool:
         """Whether every word of four output channels is one word of the input."""
         channels, whole = self.size[1], self.source[1]
@@ -159,6 +165,31 @@ class StridedCopy(Operator):
                 raise GraphError(f"made for {list(part.source)}, got {list(found)}")
         return (images, *self.shape[1:]), tuple(part.over(images) for part in self.parts)
 
+    def copy(self, node: BoundNode) -> StridedCopy:
+        """The same, made for inputs of these shapes. Raises GraphError."""
+        shape, parts = self._bound(node.inputs)
+        return replace(self, shape=shape, parts=parts)
+
+    @property
+    def dims(self) -> Dims:
+        """The output's, as (n, c, h, w)."""
+        return dims_of(self.shape)
+
+    def picked_channels(self) -> npt.NDArray[np.int64] | None:
+        """The one input's channel for each of the output's, where nothing else moves and none is
+        taken twice; else None.
+        """
+        channels = self.parts[0].channels() if self.is_one_whole_box else None
+        if channels is None or len(set(channels.tolist())) < len(channels):
+            return None
+        return channels
+
+    @property
+    def is_one_whole_box(self) -> bool:
+        """Whether one input fills all of the output, and nothing of it is dropped."""
+        box = self.parts[0].begin, self.parts[0].size
+        return len(self.parts) == 1 and box == ((0, 0, 0, 0), self.dims)
+
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
         """Indexing."""
         shape, parts = self._bound(node.inputs)
@@ -192,7 +223,7 @@ class StridedCopy(Operator):
                     problems.append(Rejected(algorithm, problem))
                     continue
                 work = Work(
-                    bytes_read=written * (1 if whole else 4),
+                    bytes_read=sum(self.bytes_read(target, part) for part in parts),
                     bytes_written=written,
                     invocations=written // 4,
                     dispatches=len(parts),
@@ -200,6 +231,10 @@ class StridedCopy(Operator):
                 layouts = (source,) * len(sizes)
                 found.append(Candidate(algorithm, layouts, target, work))
         return Options(tuple(found), () if found else tuple(problems[:1]))
+
+    def bytes_read(self, layout: str, part: Part) -> int:
+        """Of a part that is written in a layout: what moves byte by byte is read by words too."""
+        return size_bytes(layout, part.size) * (1 if part.takes_whole_words(self.dims) else 4)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Each part's places as the kernel decodes them."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from vkbackend.costs import Costs
 from vkbackend.graph import BoundNode, Graph
 from vkbackend.plan import Note
+from vkbackend.rewrite.copies import fold_copies
 from vkbackend.rewrite.editor import Editor
 from vkbackend.rewrite.followers import fuse_followers
 from vkbackend.rewrite.gates import fold_gates
@@ -36,6 +37,7 @@ def rewrite(graph: Graph, costs: Costs, kept: Collection[str] = ()) -> Rewritten
     editor = Editor(graph, costs, frozenset(kept))
     fold_gates(editor)
     fold_selections(editor)
+    fold_copies(editor)
     fuse_followers(editor)
     join_in_place(editor)
     rewritten = graph if editor.nodes == graph.nodes else editor.graph()
@@ -45,10 +47,10 @@ def rewrite(graph: Graph, costs: Costs, kept: Collection[str] = ()) -> Rewritten
 def every_node(graph: Graph, costs: Costs) -> list[BoundNode]:
     """What may come to run, whatever pays: nodes alone, and fused where they can be."""
     found = []
-    for first in (fold_gates, fold_selections):
+    for folds in ((fold_gates,), (fold_gates, fold_selections, fold_copies)):
         editor = Editor(graph, costs, frozenset())
-        fold_gates(editor)
-        first(editor)
+        for fold in folds:
+            fold(editor)
         found += [editor.bind(node) for node in editor.nodes]
         fuse_followers(editor)
         found += [editor.bind(node) for node in editor.considered]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from vkbackend.graph import Node
-from vkbackend.ops.copying import Box
+from vkbackend.layouts import Dims
 from vkbackend.ops.join import Join
-from vkbackend.ops.rearrange import Rearrange
-from vkbackend.ops.strides import axis_position
+from vkbackend.ops.strided_copy import Part, StridedCopy
+from vkbackend.rewrite.copies import copy_of
 from vkbackend.rewrite.editor import Editor
 
 
@@ -22,47 +22,42 @@ def join_in_place(editor: Editor) -> None:
         if node.op.reads_slices and not editor.is_split(node):
             uses[node.inputs[0]] -= 1
     for node in editor.nodes:
-        if not isinstance(node.op, Rearrange) or editor.is_kept(node):
+        copy = copy_of(editor, node) if len(node.inputs) > 1 else None
+        if copy is None or editor.is_kept(node):
             continue
-        makers = {n: producers[n] for n in node.inputs if n in producers and uses[n] == 1}
-        placed = tuple(_placed(editor, node, node.op, makers))
-        if not placed:
-            continue
-        together = Node(node.name, Join(node.op, placed), node.inputs, node.outputs)
-        if editor.is_split(together):
-            continue
-        apart_us, together_us = editor.prices_us((node,), together)
-        pays = together_us < apart_us
-        verb = ("is" if len(placed) == 1 else "are") + ("" if pays else " not")
-        names = " and ".join(node.inputs[at] for at in placed)
-        text = f"{names} {verb} written in place: {together_us:.1f} us here, {apart_us:.1f} copied"
-        editor.note(node, text)
-        if pays:
-            editor.replace((node,), together)
+        makers = [producers.get(name) if uses[name] == 1 else None for name in node.inputs]
+        placed = tuple(_placed(editor, copy, makers))
+        together = Node(node.name, Join(copy, placed), node.inputs, node.outputs)
+        if placed and not editor.is_split(together):
+            _place(editor, node, together, [node.inputs[at] for at in placed])
 
 
-def _placed(
-    editor: Editor, node: Node, concat: Rearrange, makers: Mapping[str, Node]
-) -> Iterator[int]:
+def _place(editor: Editor, node: Node, together: Node, parts: list[str]) -> None:
+    """Puts the join in the concatenation's place where that costs less, and says so."""
+    apart_us, together_us = editor.prices_us((node,), together)
+    pays = together_us < apart_us
+    verb = ("is" if len(parts) == 1 else "are") + ("" if pays else " not")
+    prices = f"{together_us:.1f} us here, {apart_us:.1f} copied"
+    editor.note(node, f"{' and '.join(parts)} {verb} written in place: {prices}")
+    if pays:
+        editor.replace((node,), together)
+
+
+def _placed(editor: Editor, copy: StridedCopy, makers: list[Node | None]) -> Iterator[int]:
     """Parts that lie in whole words, and are made by a kernel that can write them there."""
-    bound = editor.bind(node)
-    channels = len(bound.outputs[0].shape) > 1 and (
-        axis_position(concat.axis, len(bound.outputs[0].shape)) == 1
-    )
-    if len(node.inputs) < 2 or not channels or bound.inputs[0].quantization is None:
-        return
-    boxes = concat.boxes(bound.inputs).boxes
-    for at, (name, box) in enumerate(zip(node.inputs, boxes, strict=True)):
-        maker = makers.get(name)
+    for at, (part, maker) in enumerate(zip(copy.parts, makers, strict=True)):
         if (
             maker is not None
             and maker.op.fills_slices
-            and not concat.moves[at]
-            and _is_whole_words(box, concat.axis, is_last=at == len(boxes) - 1)
+            and _is_slice(part, copy.dims)
             and not editor.is_split(maker)
         ):
             yield at
 
 
-def _is_whole_words(box: Box, axis: int, *, is_last: bool) -> bool:
-    return box.begin[axis] % 4 == 0 and (is_last or box.strides.shape[axis] % 4 == 0)
+def _is_slice(part: Part, whole: Dims) -> bool:
+    """Whether a part is a whole input, all pixels at their places, and shares no word."""
+    begin, (n, channels, h, w) = part.begin, part.size
+    covers = (begin[0], begin[2], begin[3], n, h, w) == (0, 0, 0, whole[0], whole[2], whole[3])
+    ends_word = channels % 4 == 0 or begin[1] + channels == whole[1]
+    return part.is_unmoved and covers and begin[1] % 4 == 0 and ends_word

@@ -8,7 +8,7 @@ import numpy as np
 
 from vkbackend.graph import Array, Node
 from vkbackend.ops.conv2d import Conv2d
-from vkbackend.ops.rearrange import Rearrange
+from vkbackend.rewrite.copies import copy_of
 from vkbackend.rewrite.editor import Editor
 
 
@@ -23,18 +23,13 @@ def fold_selections(editor: Editor) -> None:
         if not isinstance(conv.op, Conv2d) or conv.op.groups != 1:
             continue
         move = producers.get(conv.inputs[0])
-        if (
-            move is None
-            or not isinstance(move.op, Rearrange)
-            or uses[conv.inputs[0]] != 1
-            or editor.is_kept(move)
-        ):
+        if move is None or uses[conv.inputs[0]] != 1 or editor.is_kept(move):
             continue
-        bound = editor.bind(move)
-        channels = move.op.picked_channels(bound)
-        if channels is None:
+        copy = copy_of(editor, move)
+        channels = copy.picked_channels() if copy else None
+        if copy is None or channels is None:
             continue
-        weight = _spread(editor.bind(conv).constants, channels, bound.inputs[0].shape[1])
+        weight = _spread(editor.bind(conv).constants, channels, copy.parts[0].source[1])
         name = editor.add_constant(f"{conv.name}.weight of {move.inputs[0]}", weight)
         constants = {**conv.constants, "weight": name}
         together = Node(conv.name, conv.op, move.inputs, conv.outputs, constants)
