@@ -89,6 +89,12 @@ class Plan:
     bound_us: float  # no other choice among the same ways costs less than this
     notes: tuple[Note, ...] = ()  # what was fused, and what was not
     source: str = ""  # of the costs
+    given: Graph | None = None  # what was resolved, before it was rewritten for the GPU
+
+    @property
+    def origin(self) -> Graph:
+        """The graph to resolve anew, for inputs of other shapes."""
+        return self.given or self.graph
 
     @property
     def cost_us(self) -> float:

@@ -67,7 +67,7 @@ def resolve(
     source = f"estimates for {facts.family.value}: {table_of(facts).source}"
     if costs is not None:
         source = f"measured here; for what was not, {source}"
-    return dataclasses.replace(plan, notes=rewritten.notes, source=source)
+    return dataclasses.replace(plan, notes=rewritten.notes, source=source, given=graph)
 
 
 def _solve_rewritten(graph: Graph, costs: Costs, policy: Policy) -> tuple[Rewritten, Solution]:

@@ -132,6 +132,14 @@ def test_what_costs_more_is_not_fused() -> None:
     assert note.text.startswith("block0.add is not computed in the kernel of block0.pointwise: ")
 
 
+def test_a_plan_keeps_the_graph_as_it_was_given() -> None:
+    """What was rewritten for some shapes may not fit others."""
+    graph = residual(depth=1)
+    plan = resolve(graph, GPU)
+    assert plan.graph is not graph
+    assert plan.origin is graph
+
+
 def test_tuning_sees_nodes_alone_and_fused() -> None:
     graph = residual(depth=1)
     keys = {node_key(node) for node in every_node(graph, DearFusion(GPU))}
