@@ -29,16 +29,20 @@ layout(push_constant) uniform Parameters {
     int storage_offset;  // what a value gains in storage: the mean is of values, not of bytes
     int clamp_low;
     int clamp_high;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 void main() {
     int pixel = int(gl_GlobalInvocationID.x);
     if (pixel >= batch * out_height * out_width) return;
     int channel_word = int(gl_WorkGroupID.y);
-    int ow = pixel % out_width;
-    int row = pixel / out_width;
-    int oh = row % out_height;
-    int n = row / out_height;
+    int row = divide(pixel, out_width);
+    int ow = pixel - row * out_width;
+    int n = divide(row, out_height);
+    int oh = row - n * out_height;
     int first_h = oh * stride_height - padding_top;
     int first_w = ow * stride_width - padding_left;
     int begin_h = max(first_h, 0);
@@ -58,6 +62,6 @@ void main() {
     ivec4 mean = sign(total) * ((abs(total) + count / 2) / count);
     ivec4 lanes = clamp(mean, ivec4(clamp_low), ivec4(clamp_high)) + storage_offset;
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
-    output_words[channel_word_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
+    output_words[stored_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
         pack_int8(lanes);
 }

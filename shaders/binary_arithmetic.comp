@@ -13,11 +13,9 @@ layout(set = 0, binding = 2) writeonly buffer Output { int output_words[]; };
 
 layout(push_constant) uniform Parameters {
     int word_count;
-    int a_storage_offset;
-    int b_storage_offset;
+    int a_offset;  // what is subtracted from a stored value
+    int b_offset;
     int output_storage_offset;
-    int low;
-    int high;
     float a_scale;
     float b_scale;
     float offset;
@@ -26,8 +24,8 @@ layout(push_constant) uniform Parameters {
 void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (word >= word_count) return;
-    ivec4 a = unpack_int8(a_words[word]) - a_storage_offset;
-    ivec4 b = unpack_int8(b_words[word]) - b_storage_offset;
-    ivec4 result = affine_sum(a, b, a_scale, b_scale, offset, low, high);
-    output_words[word] = pack_int8(result + output_storage_offset);
+    ivec4 a = unpack_int8(a_words[word]) - a_offset;
+    ivec4 b = unpack_int8(b_words[word]) - b_offset;
+    output_words[word] =
+        pack_int8(affine_sum(a, b, a_scale, b_scale, offset, output_storage_offset));
 }

@@ -5,9 +5,14 @@
 #pragma variants FORM table arithmetic
 #extension GL_GOOGLE_include_directive : require
 #include "prologue.glsl"
-#include "affine_sum.glsl"
 #include "int8.glsl"
 #include "layout.glsl"
+#ifdef FORM_TABLE
+#define PAIR_TABLE_BINDING 3
+#include "pair_table.glsl"
+#else
+#include "affine_sum.glsl"
+#endif
 
 layout(local_size_x = 64) in;
 layout(constant_id = 1) const int INPUT_A_LAYOUT = 0;
@@ -18,9 +23,7 @@ layout(constant_id = 4) const bool SAME = false;  // one shape and layout: words
 layout(set = 0, binding = 0) readonly buffer InputA { int a_words[]; };
 layout(set = 0, binding = 1) readonly buffer InputB { int b_words[]; };
 layout(set = 0, binding = 2) writeonly buffer Output { int output_words[]; };
-#ifdef FORM_TABLE
-layout(set = 0, binding = 3) readonly buffer Table { int table_words[]; };
-#else
+#ifdef FORM_ARITHMETIC
 layout(constant_id = 5) const bool PRODUCT = false;  // else an affine form
 #endif
 
@@ -42,8 +45,6 @@ layout(push_constant) uniform Parameters {
     int a_offset;  // what is subtracted from a stored value: its storage offset, or its zero point
     int b_offset;
     int output_storage_offset;
-    int low;
-    int high;
     float a_scale;
     float b_scale;
     float offset;
@@ -51,24 +52,14 @@ layout(push_constant) uniform Parameters {
 };
 
 #ifdef FORM_TABLE
-int look_up(int a, int b) {
-    int index = 256 * (a + 128) + b + 128;
-    return table_words[index / 4] >> (8 * (index % 4));
-}
-
-int compute(ivec4 a, ivec4 b) {
-    return pack_int8(ivec4(look_up(a.x, b.x), look_up(a.y, b.y),
-                           look_up(a.z, b.z), look_up(a.w, b.w)));
-}
+int compute(ivec4 a, ivec4 b) { return pack_int8(look_up_pairs(a, b)); }
 #else
 int compute(ivec4 a, ivec4 b) {
     a -= a_offset;
     b -= b_offset;
-    // A product of two int8 values is small too; then nothing is left of the second.
-    ivec4 first = PRODUCT ? a * b : a;
-    ivec4 second = PRODUCT ? ivec4(0) : b;
-    ivec4 result = affine_sum(first, second, a_scale, b_scale, offset, low, high);
-    return pack_int8(result + output_storage_offset);
+    return pack_int8(
+        PRODUCT ? affine_product(a, b, a_scale, offset, output_storage_offset)
+                : affine_sum(a, b, a_scale, b_scale, offset, output_storage_offset));
 }
 #endif
 
@@ -85,7 +76,7 @@ void main() {
         return;
     }
     ivec4 dims = ivec4(batch, channels, height, width);
-    ivec4 at = layout_position(OUTPUT_LAYOUT, dims, 4 * word);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, dims, word);
     if (any(greaterThanEqual(at, dims))) return;
     ivec4 a_dims = ivec4(a_n, a_c, a_h, a_w);
     ivec4 b_dims = ivec4(b_n, b_c, b_h, b_w);

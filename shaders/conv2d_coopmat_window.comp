@@ -17,7 +17,7 @@
 #include "layout.glsl"
 #include "requantize.glsl"
 #include "conv2d_parameters.glsl"
-#define EPILOGUE_VECTORS
+#define OTHER_VECTORS
 #include "epilogue.glsl"
 #include "conv2d_matrices.glsl"
 

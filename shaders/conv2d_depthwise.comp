@@ -27,7 +27,7 @@ int read_tap(int p, int channel_word, ivec4 dims, ivec2 offset, int zero_word) {
     int h = pixels[p].oh * stride_height + offset.x;
     int w = pixels[p].ow * stride_width + offset.y;
     bool inside = h >= 0 && h < dims.z && w >= 0 && w < dims.w;
-    int address = word_address(INPUT_LAYOUT, dims, pixels[p].n, channel_word, h, w);
+    int address = channel_word_address(INPUT_LAYOUT, dims, pixels[p].n, channel_word, h, w);
     int word = input_words[inside ? address : 0];
     return inside ? word : zero_word;
 }
@@ -88,9 +88,8 @@ void main() {
         ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
                             requantized(sums, 2, c2), requantized(sums, 3, c3));
         if (numbers[p] < pixel_count) {
-            int address = word_address(OUTPUT_LAYOUT, output_dims(), at.n, channel_word, at.oh,
-                                       at.ow);
-            output_words[address] = finished_word(lanes, address);
+            output_words[stored_address(at.n, channel_word, at.oh, at.ow)] =
+                finished_word(lanes, other_address(at.n, channel_word, at.oh, at.ow));
         }
     }
 }

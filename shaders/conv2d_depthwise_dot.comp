@@ -30,15 +30,15 @@ layout(set = 0, binding = 3) restrict readonly buffer Channels { ivec4 channels[
 const int READ_PIXELS = (TILE_PIXELS - 1) * STRIDE_WIDTH + KERNEL_WIDTH;
 const int QUADS = (KERNEL_WIDTH + STRIDE_WIDTH % 2 + 3) / 4;  // of pixels, that an output sees
 const int WAYS = 1 + STRIDE_WIDTH % 2;  // an odd stride begins at the second of a pair, too
-const int PAIRS = (READ_PIXELS + 1) / 2;
+const int READ_PAIRS = (READ_PIXELS + 1) / 2;
 
 ivec4 accumulators[TILE_PIXELS];
-uvec2 pairs[PAIRS + 2 * QUADS];  // channels 0 and 2, and 1 and 3, of two pixels
+uvec2 pairs[READ_PAIRS + 2 * QUADS];  // channels 0 and 2, and 1 and 3, of two pixels
 ivec4 weights[WAYS * QUADS];     // of each channel, four taps
 
 uint read_word(int channel_word, ivec4 dims, int n, int h, int w, bool row_inside) {
     bool inside = row_inside && w >= 0 && w < dims.w;
-    int address = word_address(INPUT_LAYOUT, dims, n, channel_word, h, w);
+    int address = channel_word_address(INPUT_LAYOUT, dims, n, channel_word, h, w);
     int word = input_words[inside ? address : 0];
     return uint(prepare_activation(inside ? word : input_zero_word));
 }
@@ -60,14 +60,14 @@ void add_row(int channel_word, Pixel first, int h, int weight) {
     int first_w = first.ow * STRIDE_WIDTH - padding_left;
     bool row_inside = h >= 0 && h < dims.z;
     [[unroll]] for (int i = 0; i < WAYS * QUADS; i++) weights[i] = weight_words[weight + i];
-    uint words[2 * PAIRS];
-    [[unroll]] for (int x = 0; x < 2 * PAIRS; x++) {
+    uint words[2 * READ_PAIRS];
+    [[unroll]] for (int x = 0; x < 2 * READ_PAIRS; x++) {
         words[x] = x < READ_PIXELS
                        ? read_word(channel_word, dims, first.n, h, first_w + x, row_inside)
                        : 0u;
     }
-    [[unroll]] for (int i = 0; i < PAIRS + 2 * QUADS; i++) {
-        pairs[i] = i < PAIRS ? pair_of(words[2 * i], words[2 * i + 1]) : uvec2(0);
+    [[unroll]] for (int i = 0; i < READ_PAIRS + 2 * QUADS; i++) {
+        pairs[i] = i < READ_PAIRS ? pair_of(words[2 * i], words[2 * i + 1]) : uvec2(0);
     }
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
         int x = p * STRIDE_WIDTH;
@@ -96,9 +96,9 @@ void store_pixels(int channel_word, Pixel first) {
         ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
                             requantized(sums, 2, c2), requantized(sums, 3, c3));
         if (first.ow + p < out_width) {
-            int address = word_address(OUTPUT_LAYOUT, output_dims(), first.n, channel_word,
-                                       first.oh, first.ow + p);
-            output_words[address] = finished_word(lanes, address);
+            int ow = first.ow + p;
+            output_words[stored_address(first.n, channel_word, first.oh, ow)] =
+                finished_word(lanes, other_address(first.n, channel_word, first.oh, ow));
         }
     }
 }

@@ -67,7 +67,7 @@ void add_taps(int channel_word, Pixel first) {
             [[unroll]] for (int x = 0; x < READ_PIXELS; x++) {
                 int w = first_w + x;
                 bool inside = row_inside && w >= 0 && w < dims.w;
-                int address = word_address(INPUT_LAYOUT, dims, first.n, channel_word, h, w);
+                int address = channel_word_address(INPUT_LAYOUT, dims, first.n, channel_word, h, w);
                 int word = input_words[inside ? address : 0];
                 word = inside ? word : zero_word;
                 ivec4 values = unpack_activation(prepare_activation(word));
@@ -112,9 +112,9 @@ void main() {
         ivec4 lanes = ivec4(requantized(sums, 0), requantized(sums, 1), requantized(sums, 2),
                             requantized(sums, 3));
         if (tile < tiles && first.ow + p < out_width) {
-            int address = word_address(OUTPUT_LAYOUT, output_dims(), first.n, channel_word,
-                                       first.oh, first.ow + p);
-            output_words[address] = finished_word(lanes, address);
+            int ow = first.ow + p;
+            output_words[stored_address(first.n, channel_word, first.oh, ow)] =
+                finished_word(lanes, other_address(first.n, channel_word, first.oh, ow));
         }
     }
 }

@@ -30,7 +30,7 @@ void locate_tap(ivec4 dims, ivec2 offset, int first_word) {
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
         ivec2 at = origins[p] + offset;
         bool here = at.x >= 0 && at.x < dims.z && at.y >= 0 && at.y < dims.w;
-        int address = word_address(INPUT_LAYOUT, dims, images[p], first_word, at.x, at.y);
+        int address = channel_word_address(INPUT_LAYOUT, dims, images[p], first_word, at.x, at.y);
         addresses[p] = here ? address : 0;
         inside |= here ? 1 << p : 0;
     }
@@ -45,7 +45,7 @@ void add_taps(int tile) {
     int words = block_words * TILE_WORDS;  // of weights, per tap
     int zero_word = input_zero_word;
     int first_word = first_input_word(tile, TILE_WORDS);
-    int stride = word_stride(INPUT_LAYOUT, dims);
+    int stride = channel_word_stride(INPUT_LAYOUT, dims);
     int first_weight = tile * WEIGHT_PARTS * kernel.x * kernel.y * words;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap_h = 0; tap_h < kernel.x; tap_h++) {

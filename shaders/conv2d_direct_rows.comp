@@ -78,7 +78,7 @@ void add_rows(int tile, Pixel first) {
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         int h = first_h;
         for (int row = 0; row < rows; row++) {
-            int address = word_address(INPUT_LAYOUT, dims, first.n, 0, h, 0);
+            int address = channel_word_address(INPUT_LAYOUT, dims, first.n, 0, h, 0);
             read_row(address, first_w, dims.w, h >= 0 && h < dims.z, zero_word);
             add_row(weight);
             weight += ROUNDS * TILE_WORDS;

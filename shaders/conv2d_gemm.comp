@@ -22,7 +22,7 @@ void locate_pixels(int first_word) {
             addresses[p] = first_word * pixel_count + clamped_pixel(p) - first_pixel;
         } else {
             Pixel pixel = pixel_of(clamped_pixel(p));
-            addresses[p] = word_address(INPUT_LAYOUT, input_dims(), pixel.n, first_word,
+            addresses[p] = channel_word_address(INPUT_LAYOUT, input_dims(), pixel.n, first_word,
                                         pixel.oh * stride_height, pixel.ow * stride_width);
         }
     }
@@ -30,7 +30,7 @@ void locate_pixels(int first_word) {
 
 // Parameters are read before the loops: a CPU reads them again at each turn otherwise.
 void add_products(int tile) {
-    int stride = FROM_SCRATCH ? pixel_count : word_stride(INPUT_LAYOUT, input_dims());
+    int stride = FROM_SCRATCH ? pixel_count : channel_word_stride(INPUT_LAYOUT, input_dims());
     int tap_stride = input_words_per_pixel() * stride;
     int taps = kernel_height * kernel_width;
     ivec2 own = own_words(block_words);

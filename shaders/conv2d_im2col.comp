@@ -23,7 +23,7 @@ void main() {
     int h = pixel.oh * stride_height - padding_top + tap_h * dilation_height;
     int w = pixel.ow * stride_width - padding_left + tap_w * dilation_width;
     bool inside = h >= 0 && h < in_height && w >= 0 && w < in_width;
-    int address = word_address(INPUT_LAYOUT, input_dims(), pixel.n, channel_word, h, w);
+    int address = channel_word_address(INPUT_LAYOUT, input_dims(), pixel.n, channel_word, h, w);
     int word = input_words[inside ? address : 0];
     word = inside ? word : input_zero_word;
     if (index < pixel_count) scratch_words[k * pixel_count + index] = word;

@@ -14,7 +14,7 @@
 #include "conv2d_tile.glsl"
 #include "conv2d_split.glsl"
 
-layout(constant_id = 14) const int CHUNK_WORDS = 16;  // of a tap in shared memory at once
+layout(constant_id = 15) const int CHUNK_WORDS = 16;  // of a tap in shared memory at once
 
 const int WORD_LANES = 64 / PIXEL_LANES;
 const int PIXELS = PIXEL_LANES * TILE_PIXELS;      // of a workgroup
@@ -43,7 +43,7 @@ void locate_tap(ivec4 dims, ivec2 offset) {
     [[unroll]] for (int pass = 0; pass < PASSES; pass++) {
         ivec2 at = origins[pass] + offset;
         bool here = at.x >= 0 && at.x < dims.z && at.y >= 0 && at.y < dims.w;
-        int address = word_address(INPUT_LAYOUT, dims, images[pass], 0, at.x, at.y);
+        int address = channel_word_address(INPUT_LAYOUT, dims, images[pass], 0, at.x, at.y);
         addresses[pass] = here ? address : -1;
     }
 }
@@ -74,7 +74,7 @@ void add_words(int first, int words, int stride, int weight) {
 
 void add_taps(int tile) {
     ivec4 dims = input_dims();
-    int stride = word_stride(INPUT_LAYOUT, dims);
+    int stride = channel_word_stride(INPUT_LAYOUT, dims);
     ivec2 own = own_words(block_words);
     int words = block_words * TILE_WORDS;  // of weights, per tap
     int weight = tile * WEIGHT_PARTS * kernel_height * kernel_width * words;

@@ -33,10 +33,13 @@ void main() {
         lanes[j] = requantize(sum[j] + channel.x, channel, output_zero_point, clamp_low,
                               clamp_high);
     }
-    int address = first_pixel * out_words + index;
+    int pixel = first_pixel + (PIXELS_FASTEST ? index - row * pixel_count : row);
+    int address = pixel * stored_words + first_stored_word + word;
+    int other = pixel * out_words + word;
     if (PIXELS_FASTEST) {
-        Pixel at = pixel_of(first_pixel + index - row * pixel_count);
-        address = word_address(OUTPUT_LAYOUT, output_dims(), at.n, word, at.oh, at.ow);
+        Pixel at = pixel_of(pixel);
+        address = stored_address(at.n, word, at.oh, at.ow);
+        other = other_address(at.n, word, at.oh, at.ow);
     }
-    output_words[address] = finished_word(lanes, address);
+    output_words[address] = finished_word(lanes, other);
 }

@@ -28,14 +28,22 @@ layout(push_constant) uniform Parameters {
     int padding_left;
     int dilation_height;
     int dilation_width;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
+    int first_read_word;  // and so may the input
+    int read_words;
 };
+
+#include "slice.glsl"
 
 void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
     if (word >= layout_words(OUTPUT_LAYOUT, out_dims)) return;
-    ivec4 at = word_position(OUTPUT_LAYOUT, out_dims, word);
-    ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, out_dims, word);
+    int channel_word = at.y / 4;
+    ivec4 in_dims = ivec4(batch, 4 * read_words, in_height, in_width);
+    int read_word = first_read_word + channel_word;
     ivec2 first = at.zw * ivec2(stride_height, stride_width) - ivec2(padding_top, padding_left);
     // Parameters are read before the loops: a CPU reads them again at each turn otherwise.
     ivec2 kernel = ivec2(kernel_height, kernel_width);
@@ -47,10 +55,11 @@ void main() {
         for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
             int w = first.y + tap_w * dilation.y;
             bool inside = row_inside && w >= 0 && w < in_dims.w;
-            int address = word_address(INPUT_LAYOUT, in_dims, at.x, at.y, h, w);
+            int address = channel_word_address(INPUT_LAYOUT, in_dims, at.x, read_word, h, w);
             int taken = input_words[inside ? address : 0];
             greatest = max(greatest, inside ? unpack_int8(taken) : ivec4(-128));
         }
     }
-    output_words[word] = pack_int8(greatest);
+    output_words[stored_address(OUTPUT_LAYOUT, out_dims, at.x, channel_word, at.z, at.w)] =
+        pack_int8(greatest);
 }

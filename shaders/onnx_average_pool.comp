@@ -35,16 +35,20 @@ layout(push_constant) uniform Parameters {
     int dilation_width;
     int input_zero_point;
     float input_scale;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 void main() {
     int pixel = int(gl_GlobalInvocationID.x);
     if (pixel >= batch * out_height * out_width) return;
     int channel_word = int(gl_WorkGroupID.y);
-    int ow = pixel % out_width;
-    int row = pixel / out_width;
-    int oh = row % out_height;
-    int n = row / out_height;
+    int row = divide(pixel, out_width);
+    int ow = pixel - row * out_width;
+    int n = divide(row, out_height);
+    int oh = row - n * out_height;
     ivec4 in_dims = ivec4(batch, channels, in_height, in_width);
     precise vec4 total = vec4(0.0);
     int count = 0;
@@ -66,6 +70,6 @@ void main() {
         lanes[lane] = quantize_by_row(row_of_count[count], total[lane]);
     }
     ivec4 out_dims = ivec4(batch, channels, out_height, out_width);
-    output_words[channel_word_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
+    output_words[stored_address(OUTPUT_LAYOUT, out_dims, n, channel_word, oh, ow)] =
         pack_int8(lanes);
 }

@@ -6,6 +6,7 @@
 #include "prologue.glsl"
 #include "int8.glsl"
 #include "layout.glsl"
+#include "rounding.glsl"
 
 layout(local_size_x = 64) in;
 layout(constant_id = 1) const int INPUT_LAYOUT = 0;
@@ -29,8 +30,14 @@ layout(push_constant) uniform Parameters {
     int out_width;
     int input_zero_point;
     float input_scale;
+    float output_inverse_scale;
+    int output_zero_point;
     int word_count;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 vec4 weighted(ivec4 at, int h, int w, float row_weight, float column_weight) {
     ivec4 dims = ivec4(batch, channels, in_height, in_width);
@@ -46,7 +53,7 @@ void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (word >= word_count) return;
     ivec4 dims = ivec4(batch, channels, out_height, out_width);
-    ivec4 at = layout_position(OUTPUT_LAYOUT, dims, 4 * word);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, dims, word);
     if (any(greaterThanEqual(at, dims))) return;
     ivec4 row = rows[at.z];
     ivec4 column = columns[at.w];
@@ -57,6 +64,11 @@ void main() {
     total = total + weighted(at, row.y, column.x, row_weights.y, column_weights.x);
     total = total + weighted(at, row.y, column.y, row_weights.y, column_weights.y);
     ivec4 lanes;
-    [[unroll]] for (int lane = 0; lane < 4; lane++) lanes[lane] = quantize_by_row(0, total[lane]);
-    output_words[word] = pack_int8(lanes);
+    float low = float(-128 - output_zero_point);
+    ivec4 guess = nearest_whole(clamp(total * output_inverse_scale, low, low + 255.0));
+    [[unroll]] for (int lane = 0; lane < 4; lane++) {
+        lanes[lane] = quantize_near(0, total[lane], guess[lane] + output_zero_point);
+    }
+    output_words[stored_address(OUTPUT_LAYOUT, dims, at.x, at.y / 4, at.z, at.w)] =
+        pack_int8(lanes);
 }

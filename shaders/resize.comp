@@ -26,7 +26,11 @@ layout(push_constant) uniform Parameters {
     int out_width;
     int storage_offset;  // what a value gains in storage: values are rounded, not bytes
     int word_count;
+    int first_stored_word;  // the output may be a slice of a larger tensor: slice.glsl
+    int stored_words;
 };
+
+#include "slice.glsl"
 
 int read_word(ivec4 at, int h, int w) {
     ivec4 dims = ivec4(batch, channels, in_height, in_width);
@@ -64,15 +68,16 @@ void main() {
     int word = int(gl_GlobalInvocationID.y * gl_NumWorkGroups.x * 64 + gl_GlobalInvocationID.x);
     if (word >= word_count) return;
     ivec4 dims = ivec4(batch, channels, out_height, out_width);
-    ivec4 at = layout_position(OUTPUT_LAYOUT, dims, 4 * word);
+    ivec4 at = channel_word_position(OUTPUT_LAYOUT, dims, word);
     if (any(greaterThanEqual(at, dims))) return;
     ivec4 row = rows[at.z];
     ivec4 column = columns[at.w];
+    int address = stored_address(OUTPUT_LAYOUT, dims, at.x, at.y / 4, at.z, at.w);
     if (NEAREST) {
-        output_words[word] = read_word(at, row.x, column.x);
+        output_words[address] = read_word(at, row.x, column.x);
         return;
     }
     ivec4 mean = FLOAT ? float_mean(at, row, column) : integer_mean(at, row, column);
     int low = -128 - storage_offset;
-    output_words[word] = pack_int8(clamp(mean, low, low + 255) + storage_offset);
+    output_words[address] = pack_int8(clamp(mean, low, low + 255) + storage_offset);
 }

@@ -18,7 +18,6 @@ from vkbackend.device import Commands, Device, Pipeline, Region
 from vkbackend.errors import DeviceError, InputError, KernelError, OutOfMemoryError
 from vkbackend.graph import Array
 from vkbackend.layouts import unpack
-from vkbackend.ops import batch
 from vkbackend.ops.base import OFFSET_ALIGNMENT_BYTES, Dispatch, Ref
 from vkbackend.plan import Plan, Step, Value
 from vkbackend.signature import Signature
@@ -59,7 +58,8 @@ class Engine:
         size_bytes = max(plan.arena_size_bytes, OFFSET_ALIGNMENT_BYTES)
         self.arena = device.buffer(size_bytes, access="device")
         try:
-            self._dispatches = [batch.lower(s.node, s.choice.candidate) for s in plan.steps]
+            self._dispatches = [step.dispatches() for step in plan.steps]
+            self._places = {step.outputs[0]: step.place for step in plan.steps}
             with contextlib.closing(Kernels(device, chain(*self._dispatches))) as self._kernels:
                 self._weights, self._receipt = weights.hold(self._packed())
                 self._plain.put(self._new_slot())
@@ -130,7 +130,9 @@ class Engine:
         owner = self.plan.storage.get(value, value)
         if owner in self.plan.offsets:
             size = self.plan.value_size_bytes(owner)
-            whole = Region(self.arena, self.plan.offsets[owner], size)
+            place = step.place if ref.kind == "output" else step.source
+            part = place.first_word if place else None
+            whole = Region(self.arena, self.plan.offsets[owner], size, part)
         else:
             whole = outside(owner)
         if dispatch.images is None:
@@ -207,7 +209,11 @@ class Engine:
         raw = self.device.read(self.arena, size, offset)
         if tensor.quantization is None:
             return unpack(raw.view(np.float32), value.layout, tensor.shape)
-        stored = unpack(raw.view(np.int8), value.layout, tensor.shape).astype(np.int32)
+        place = self._places.get(value)
+        shape = tensor.shape if place is None else self.plan.graph.types[owner.tensor].shape
+        stored = unpack(raw.view(np.int8), value.layout, shape).astype(np.int32)
+        if place is not None:
+            stored = stored[:, 4 * place.first_word :][:, : tensor.shape[1]]
         return (stored - tensor.quantization.storage_offset).astype(tensor.dtype)
 
     def close(self) -> None:

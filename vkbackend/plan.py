@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from vkbackend.gpu import Dot, GpuInfo
 from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import size_bytes
-from vkbackend.ops.base import Candidate
+from vkbackend.ops import batch
+from vkbackend.ops.base import Candidate, Dispatch, Slice
 from vkbackend.ops.relayout import Relayout
 
 
@@ -54,17 +55,25 @@ class Step:
     choice: Choice
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    place: Slice | None = None  # of a larger tensor, where the output is a part of that
+    source: Slice | None = None  # the same of the first input
 
     @property
     def is_relayout(self) -> bool:
         """Whether resolving put this step between two nodes."""
         return isinstance(self.node.op, Relayout)
 
+    def dispatches(self) -> list[Dispatch]:
+        """What runs, each with its output where the plan puts it."""
+        found = batch.lower(self.node, self.choice.candidate)
+        return [each.within(self.place, self.source) for each in found]
+
 
 @dataclass(frozen=True)
 class Plan:
     """A graph resolved for a GPU. `offsets` are bytes in one arena; inputs and outputs of the
-    network lie outside of it. `storage` maps an aliased value to the one whose memory it is.
+    network lie outside of it. `storage` maps a value to the one in whose memory it lies: as that
+    one's other name, or as a slice of its channels.
     """
 
     graph: Graph
@@ -80,6 +89,12 @@ class Plan:
     bound_us: float  # no other choice among the same ways costs less than this
     notes: tuple[Note, ...] = ()  # what was fused, and what was not
     source: str = ""  # of the costs
+    given: Graph | None = None  # what was resolved, before it was rewritten for the GPU
+
+    @property
+    def origin(self) -> Graph:
+        """The graph to resolve anew, for inputs of other shapes."""
+        return self.given or self.graph
 
     @property
     def cost_us(self) -> float:

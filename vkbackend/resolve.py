@@ -22,6 +22,9 @@ from vkbackend.graph import BoundNode, Graph
 from vkbackend.layouts import PACKED
 from vkbackend.ops import batch
 from vkbackend.ops.base import Candidate
+from vkbackend.ops.join import placed_parts
+from vkbackend.ops.rearrange import Rearrange
+from vkbackend.ops.strided_copy import StridedCopy
 from vkbackend.plan import Plan
 from vkbackend.policy import Policy, make_policy
 from vkbackend.rewrite import Rewritten, rewrite
@@ -54,17 +57,28 @@ def resolve(
     rules = make_policy(policy, graph, facts, force)
     rules = dataclasses.replace(rules, excluded=frozenset(excluded))
     prices = costs or Costs(facts)
-    rewritten = Rewritten(graph)
     if fuse and policy == "auto":
-        rewritten = rewrite(graph, prices, {rule.target for rule in rules.force})
-    solution = _solve(rewritten.graph, prices, rules)
+        rewritten, solution = _solve_rewritten(graph, prices, rules)
+    else:
+        rewritten, solution = Rewritten(graph), _solve(graph, prices, rules)
     plan = build_plan(
         rewritten.graph, prices, policy, solution, guard_bytes=guard_bytes, keep_all=keep_all
     )
     source = f"estimates for {facts.family.value}: {table_of(facts).source}"
     if costs is not None:
         source = f"measured here; for what was not, {source}"
-    return dataclasses.replace(plan, notes=rewritten.notes, source=source)
+    return dataclasses.replace(plan, notes=rewritten.notes, source=source, given=graph)
+
+
+def _solve_rewritten(graph: Graph, costs: Costs, policy: Policy) -> tuple[Rewritten, Solution]:
+    kept = {rule.target for rule in policy.force}
+    rewritten = rewrite(graph, costs, kept)
+    try:
+        return rewritten, _solve(rewritten.graph, costs, policy)
+    except ResolveError:
+        # What is forced may leave the parts of a join in different layouts.
+        rewritten = rewrite(graph, costs, {*kept, Rearrange.kind, StridedCopy.kind})
+        return rewritten, _solve(rewritten.graph, costs, policy)
 
 
 def _solve(graph: Graph, costs: Costs, policy: Policy) -> Solution:
@@ -156,6 +170,8 @@ def _states(graph: Graph, priced: list[Priced], policy: Policy) -> dict[str, lis
         if layout in made[name]:
             made[name] = {layout: None}
     must = {name: graph.host_layout(name) for name in graph.outputs}
+    for name in placed_parts(graph):  # made where they belong: nothing copies them there
+        wanted[name] = {}
     return {
         name: [
             State(first, copies)

@@ -252,7 +252,7 @@ class Model:
 
     def _new_engine(self, shapes: tuple[Shape, ...], arrays: Sequence[Array]) -> Engine:
         assert self._replan is not None
-        declared = self.plan.graph
+        declared = self.plan.origin
         try:
             graph = declared.with_shapes(dict(zip(declared.inputs, shapes, strict=True)))
         except GraphError as error:

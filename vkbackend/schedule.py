@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vkbackend.costs import Costs
 from vkbackend.graph import BoundNode, Graph, TensorType
@@ -10,6 +11,7 @@ from vkbackend.layouts import size_bytes
 from vkbackend.memory import Arena, Lifetime, place
 from vkbackend.ops import batch
 from vkbackend.ops.base import OFFSET_ALIGNMENT_BYTES
+from vkbackend.ops.join import Join
 from vkbackend.ops.relayout import Relayout
 from vkbackend.plan import Choice, Plan, Step, Value
 from vkbackend.reasons import alternatives_of, reason_of
@@ -26,7 +28,7 @@ def build_plan(
     keep_all: bool = False,
 ) -> Plan:
     """Orders the steps and places every value that is not an input or output of the network."""
-    steps = _steps(graph, costs, solution)
+    steps = _placed(_steps(graph, costs, solution))
     inputs = tuple(Value(name, graph.host_layout(name)) for name in graph.inputs)
     outputs = tuple(Value(name, graph.host_layout(name)) for name in graph.outputs)
     storage = _storage(steps)
@@ -73,6 +75,24 @@ def _steps(graph: Graph, costs: Costs, solution: Solution) -> list[Step]:
     return steps
 
 
+def _placed(steps: Sequence[Step]) -> list[Step]:
+    """The steps, told where in a joined tensor they write, or read."""
+    places = {
+        step.inputs[at]: step.node.op.slice_of(at)
+        for step in steps
+        if isinstance(step.node.op, Join)
+        for at in step.node.op.placed
+    }
+    return [
+        replace(
+            step,
+            place=places.get(step.outputs[0]),
+            source=places.get(step.inputs[0]) if step.node.op.reads_slices else None,
+        )
+        for step in steps
+    ]
+
+
 def _copies(
     graph: Graph, costs: Costs, name: str, solution: Solution, readers: dict[Value, list[str]]
 ) -> list[Step]:
@@ -109,10 +129,12 @@ def _readers(graph: Graph, solution: Solution) -> dict[Value, list[str]]:
 
 
 def _storage(steps: Sequence[Step]) -> dict[Value, Value]:
-    """Each aliased value's real owner."""
+    """The real owner of each value that has no memory of its own."""
     storage: dict[Value, Value] = {}
     for step in steps:
-        if step.choice.candidate.alias:
+        if isinstance(step.node.op, Join):
+            storage |= {step.inputs[at]: step.outputs[0] for at in step.node.op.placed}
+        elif step.choice.candidate.alias:
             source = step.inputs[0]
             for value in step.outputs:
                 storage[value] = storage.get(source, source)

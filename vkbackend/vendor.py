@@ -24,7 +24,6 @@ from vkbackend import shaderc, shaders
 from vkbackend.errors import DeviceError, KernelError
 from vkbackend.gpu import GpuInfo
 from vkbackend.layouts import LAYOUTS
-from vkbackend.ops import batch
 from vkbackend.ops.base import Constant
 from vkbackend.plan import Plan
 from vkbackend.vendor_code import Report, read_report
@@ -102,7 +101,7 @@ def kernels_of(plan: Plan) -> dict[Kernel, list[str]]:
     """Every distinct kernel of a plan, in order, with the nodes that use it."""
     kernels: dict[Kernel, list[str]] = {}
     for step in plan.steps:
-        for dispatch in batch.lower(step.node, step.choice.candidate):
+        for dispatch in step.dispatches():
             kernel = Kernel(dispatch.shader, tuple(dispatch.constants.items()))
             users = kernels.setdefault(kernel, [])
             if step.node.name not in users:

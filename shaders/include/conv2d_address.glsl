@@ -52,4 +52,15 @@ int pixel_number_within_rows(const int tile_pixels, int p) {
     return column < out_width ? row * out_width + column : pixel_count;
 }
 
+// Where an output word is stored, and where that of another tensor of its shape lies: not the same
+// where the output is a slice of a larger tensor.
+int stored_address(int n, int channel_word, int h, int w) {
+    ivec4 dims = ivec4(batch, 4 * stored_words, out_height, out_width);
+    return channel_word_address(OUTPUT_LAYOUT, dims, n, first_stored_word + channel_word, h, w);
+}
+
+int other_address(int n, int channel_word, int h, int w) {
+    return channel_word_address(OUTPUT_LAYOUT, output_dims(), n, channel_word, h, w);
+}
+
 #endif

@@ -152,7 +152,7 @@ SUMS total_words(const int matrix) {
 // Vectors of the second tensor that this invocation adds: loaded together, before their need. (Not
 // while the products are made: two workgroups on a multiprocessor need the registers.)
 const int STORED_VECTORS = MATRICES_M * ROUNDS;
-int addresses[STORED_VECTORS];  // of the output's words, -1 where there are none
+int stored_pixels[STORED_VECTORS];  // -1 where there is none
 ivec4 others[STORED_VECTORS];
 
 // First word of the vector of every row that this invocation stores.
@@ -167,28 +167,31 @@ void locate_outputs(int tile_n, int subgroup_m, int subgroup_n) {
     [[unroll]] for (int i = 0; i < STORED_VECTORS; i++) {
         int row = i % ROUNDS * ROWS_PER_ROUND + lane_row;
         int pixel = row < M_SIZE ? output_pixel(subgroup_m + i / ROUNDS * M_SIZE + row) : -1;
-        addresses[i] = pixel < 0 || word >= out_words ? -1 : pixel * out_words + word;
+        stored_pixels[i] = word < out_words ? pixel : -1;
     }
     [[unroll]] for (int i = 0; i < STORED_VECTORS; i++) {
         others[i] = ivec4(0);
-        if (!READS_OTHER || addresses[i] < 0) continue;
+        if (!READS_OTHER || stored_pixels[i] < 0) continue;
+        int address = stored_pixels[i] * out_words + word;
         if (WHOLE_OUTPUTS) {
-            others[i] = epilogue_vectors[addresses[i] / 4];
+            others[i] = other_vectors[address / 4];
         } else {
             [[unroll]] for (int k = 0; k < 4; k++) {
-                if (word + k < out_words) others[i][k] = epilogue_word(addresses[i] + k);
+                if (word + k < out_words) others[i][k] = other_word(address + k);
             }
         }
     }
 }
 
-void store_vector(int address, int word, int out_words, ivec4 found, ivec4 other) {
+void store_vector(int pixel, int word, int out_words, ivec4 found, ivec4 other) {
+    int address = pixel * stored_words + first_stored_word + word;
     if (EPILOGUE != 0) {
         [[unroll]] for (int k = 0; k < 4; k++) {
             found[k] = finished_with(unpack_int8(found[k]), other[k]);
         }
     }
-    if (WHOLE_OUTPUTS) {
+    // The output may be a slice of a larger tensor, which begins at any word.
+    if (WHOLE_OUTPUTS && ((stored_words | first_stored_word) & 3) == 0) {
         output_vectors[address / 4] = uvec4(found);
     } else {
         [[unroll]] for (int k = 0; k < 4; k++) {
@@ -215,10 +218,10 @@ void store_outputs(int tile_n, int subgroup_m, int subgroup_n, int staged) {
         [[unroll]] for (int round = 0; round < ROUNDS; round++) {
             int row = round * ROWS_PER_ROUND + lane / ROW_VECTORS;
             int pair = staged + row * WORD_ROW_PAIRS + 2 * column;
-            int address = addresses[i * ROUNDS + round];
-            if (address >= 0) {
+            int pixel = stored_pixels[i * ROUNDS + round];
+            if (pixel >= 0) {
                 ivec4 found = ivec4(tiles[pair], tiles[pair + 1]);
-                store_vector(address, word, out_words, found, others[i * ROUNDS + round]);
+                store_vector(pixel, word, out_words, found, others[i * ROUNDS + round]);
             }
         }
     }

@@ -27,11 +27,11 @@ layout(push_constant) uniform Parameters {
     int clamp_high;
     int first_pixel;        // this dispatch computes pixels first_pixel ... + pixel_count - 1
     int pixel_count;
-    int sum_a_storage_offset;  // of epilogue.glsl, from here on
-    int sum_b_storage_offset;
+    int first_stored_word;  // of channels: the output may be a slice of a larger tensor
+    int stored_words;       // of that tensor
+    int sum_a_offset;       // of epilogue.glsl, from here on
+    int sum_b_offset;
     int sum_output_storage_offset;
-    int sum_low;
-    int sum_high;
     float sum_a_scale;
     float sum_b_scale;
     float sum_offset;

@@ -101,20 +101,22 @@ int requantized(ivec4 sums, int lane, ivec4 channel) {
     return requantize(sums[lane] + channel.x, channel, output_zero_point, clamp_low, clamp_high);
 }
 
-int output_addresses[TILE_PIXELS];
+int stored_addresses[TILE_PIXELS];
+int other_addresses[TILE_PIXELS];
 
 void locate_outputs(int tile) {
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
         Pixel at = pixel_of(clamped_pixel(p));
-        output_addresses[p] =
-            word_address(OUTPUT_LAYOUT, output_dims(), at.n, tile * TILE_WORDS, at.oh, at.ow);
+        stored_addresses[p] = stored_address(at.n, tile * TILE_WORDS, at.oh, at.ow);
+        other_addresses[p] = other_address(at.n, tile * TILE_WORDS, at.oh, at.ow);
     }
 }
 
 // Channel parameters are read once for all pixels, addresses once for all channels.
 void store_tile(int tile) {
     int out_words = (out_channels + 3) / 4;
-    int stride = word_stride(OUTPUT_LAYOUT, output_dims());
+    int stride = stored_address(0, 1, 0, 0) - stored_address(0, 0, 0, 0);
+    int other_stride = other_address(0, 1, 0, 0);
     [[unroll]] for (int o = 0; o < TILE_WORDS; o++) {
         int word = tile * TILE_WORDS + o;
 #if defined(DOT_LANES)
@@ -134,8 +136,8 @@ void store_tile(int tile) {
             ivec4 lanes = ivec4(requantized(sums, 0, c0), requantized(sums, 1, c1),
                                 requantized(sums, 2, c2), requantized(sums, 3, c3));
             if (tile_pixel(p) < pixel_count && word < out_words) {
-                int address = output_addresses[p] + o * stride;
-                output_words[address] = finished_word(lanes, address);
+                int other = other_addresses[p] + o * other_stride;
+                output_words[stored_addresses[p] + o * stride] = finished_word(lanes, other);
             }
         }
     }

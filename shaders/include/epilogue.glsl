@@ -1,49 +1,53 @@
-// What may follow a convolution's requantisation before its words are stored: an affine sum with a
-// second tensor of the same shape and layout, or a table of 256 bytes.
+// What may follow a convolution's requantisation before its words are stored: a function of its
+// values and a second tensor's of the same shape and layout, or a table of 256 bytes.
 #ifndef EPILOGUE_GLSL
 #define EPILOGUE_GLSL
 
+#define PAIR_TABLE_BINDING 5
 #include "affine_sum.glsl"
+#include "pair_table.glsl"
 
 layout(constant_id = 11) const int EPILOGUE = 0;
+layout(constant_id = 14) const bool MADE_SECOND = false;  // the second tensor is the first operand
 
-const int SUM_FIRST = 1;  // the convolution's values are the sum's first input
-const int SUM_SECOND = 2;
-const int TABLE = 3;
-const bool READS_OTHER = EPILOGUE == SUM_FIRST || EPILOGUE == SUM_SECOND;
+const int SUM = 1;
+const int PRODUCT = 2;
+const int PAIRS = 3;
+const int TABLE = 4;
+const bool READS_OTHER = EPILOGUE == SUM || EPILOGUE == PRODUCT || EPILOGUE == PAIRS;
 
-// Of the second tensor, or of the table; never read without an epilogue.
-#if defined(EPILOGUE_VECTORS)
-layout(set = 0, binding = 4) restrict readonly buffer Epilogue { ivec4 epilogue_vectors[]; };
+#if defined(OTHER_VECTORS)
+layout(set = 0, binding = 4) restrict readonly buffer Other { ivec4 other_vectors[]; };
 
-int epilogue_word(int address) { return epilogue_vectors[address / 4][address % 4]; }
+int word_of_other(int address) { return other_vectors[address / 4][address % 4]; }
 #else
-layout(set = 0, binding = 4) restrict readonly buffer Epilogue { int epilogue_words[]; };
+layout(set = 0, binding = 4) restrict readonly buffer Other { int other_words[]; };
 
-int epilogue_word(int address) { return epilogue_words[address]; }
+int word_of_other(int address) { return other_words[address]; }
 #endif
 
-ivec4 sum_of(ivec4 a, ivec4 b) {
-    return affine_sum(a - sum_a_storage_offset, b - sum_b_storage_offset, sum_a_scale, sum_b_scale,
-                      sum_offset, sum_low, sum_high) + sum_output_storage_offset;
-}
+// The second tensor's word at an address of its own.
+int other_word(int address) { return READS_OTHER ? word_of_other(address) : 0; }
 
-int look_up(int value) {
-    int index = value + 128;
-    return epilogue_word(index / 4) >> (8 * (index % 4));
+ivec4 of_pair(ivec4 a, ivec4 b) {
+    if (EPILOGUE == PAIRS) return look_up_pairs(a, b);
+    a -= sum_a_offset;
+    b -= sum_b_offset;
+    if (EPILOGUE == PRODUCT) {
+        return affine_product(a, b, sum_a_scale, sum_offset, sum_output_storage_offset);
+    }
+    return affine_sum(a, b, sum_a_scale, sum_b_scale, sum_offset, sum_output_storage_offset);
 }
-
-// The second tensor's word at an address of the output.
-int other_word(int address) { return READS_OTHER ? epilogue_word(address) : 0; }
 
 // The word to store, from four requantised values and the second tensor's word.
 int finished_with(ivec4 lanes, int other) {
-    if (EPILOGUE == SUM_FIRST) {
-        lanes = sum_of(lanes, unpack_int8(other));
-    } else if (EPILOGUE == SUM_SECOND) {
-        lanes = sum_of(unpack_int8(other), lanes);
+    if (READS_OTHER) {
+        ivec4 second = unpack_int8(other);
+        lanes = MADE_SECOND ? of_pair(second, lanes) : of_pair(lanes, second);
     } else if (EPILOGUE == TABLE) {
-        lanes = ivec4(look_up(lanes.x), look_up(lanes.y), look_up(lanes.z), look_up(lanes.w));
+        ivec4 index = lanes + 128;
+        lanes = ivec4(table_byte(index.x), table_byte(index.y), table_byte(index.z),
+                      table_byte(index.w));
     }
     return pack_int8(lanes);
 }

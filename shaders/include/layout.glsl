@@ -3,15 +3,7 @@
 #ifndef LAYOUT_GLSL
 #define LAYOUT_GLSL
 
-// a / b for 0 <= a, 0 < b, exactly: the first estimate is off by less than 2^9, the second by one
-// at most. A CPU divides integers one lane after the other; a GPU does about the same as this.
-int divide(int a, int b) {
-    float divisor = float(b);
-    int estimate = int(float(a) / divisor);
-    estimate += int(float(a - estimate * b) / divisor);
-    int rest = a - estimate * b;
-    return estimate + int(rest >= b) - int(rest < 0);
-}
+#include "divide.glsl"
 
 int layout_inner(const int code) { return (code >> 8) & 3; }
 int layout_outer(const int code) { return (code >> 10) & 3; }
@@ -58,9 +50,38 @@ ivec4 layout_position(const int code, const ivec4 dims, const int address) {
     return at;
 }
 
-// Word of four channels at `channel_word` in a channel-packed layout (4C, 4C1W, 4W4C).
+// layout_address and layout_position for words of four channels in a channel-packed layout, written
+// out: Mesa 22.3 does not always unroll the loops there, and each of their turns divides.
+
 int channel_word_address(const int code, const ivec4 dims, int n, int channel_word, int h, int w) {
-    return layout_address(code, dims, ivec4(n, 4 * channel_word, h, w)) / 4;
+    int words = layout_blocks(code, dims, 1);
+    int row = n * dims.z + h;
+    if (layout_outer_block(code) == 4) {  // 4W4C
+        int block = w / 4;
+        return w + 4 * ((row * layout_blocks(code, dims, 3) + block) * words + channel_word - block);
+    }
+    return (code & 3) == 3 ? (row * words + channel_word) * dims.w + w   // 4C1W
+                           : (row * dims.w + w) * words + channel_word;  // 4C
+}
+
+// (n, first channel, h, w) of a word.
+ivec4 channel_word_position(const int code, const ivec4 dims, int word) {
+    const bool by_blocks = layout_outer_block(code) == 4;
+    const bool columns_first = !by_blocks && (code & 3) == 3;
+    int words = layout_blocks(code, dims, 1);
+    int columns = layout_blocks(code, dims, 3);
+    int inner = columns_first ? columns : words;
+    int middle = columns_first ? words : columns;
+    int block = by_blocks ? word / 4 : word;
+    int outside = divide(block, inner);
+    int first = block - outside * inner;
+    int row = divide(outside, middle);
+    int second = outside - row * middle;
+    int n = divide(row, dims.z);
+    ivec4 at = ivec4(n, 4 * first, row - n * dims.z, second);
+    if (columns_first) at.yw = ivec2(4 * second, first);
+    if (by_blocks) at.w = 4 * second + word % 4;
+    return at;
 }
 
 // Words from one channel word of a pixel to the next.
@@ -75,38 +96,6 @@ int layout_words(const int code, const ivec4 dims) {
         blocks *= layout_blocks(code, dims, axis);
     }
     return blocks * layout_inner_block(code) * layout_outer_block(code) / 4;
-}
-
-// The same written out for the layouts that hold words of four channels: Mesa 22.3 does not always
-// unroll the loops above, and each of their turns divides.
-int word_address(const int code, const ivec4 dims, int n, int channel_word, int h, int w) {
-    int words = layout_blocks(code, dims, 1);
-    int row = n * dims.z + h;
-    if (layout_outer_block(code) == 4) {  // 4W4C
-        int block = w / 4;
-        return w + 4 * ((row * layout_blocks(code, dims, 3) + block) * words + channel_word - block);
-    }
-    return (code & 3) == 3 ? (row * words + channel_word) * dims.w + w   // 4C1W
-                           : (row * dims.w + w) * words + channel_word;  // 4C
-}
-
-// Words from one channel word of a pixel to the next.
-int word_stride(const int code, const ivec4 dims) { return word_address(code, dims, 0, 1, 0, 0); }
-
-// (image, channel word, row, column) of a word: the inverse.
-ivec4 word_position(const int code, const ivec4 dims, int word) {
-    int words = layout_blocks(code, dims, 1);
-    int columns = layout_blocks(code, dims, 3);
-    const bool columns_last = (code & 3) == 3;  // 4C1W
-    const int block_columns = layout_outer_block(code);
-    int block = word / block_columns;
-    int outside = divide(block, columns_last ? columns : words);
-    int inside = block - outside * (columns_last ? columns : words);
-    int row = divide(outside, columns_last ? words : columns);
-    int between = outside - row * (columns_last ? words : columns);
-    int column = (columns_last ? inside : between) * block_columns + word % block_columns;
-    int image = divide(row, dims.z);
-    return ivec4(image, columns_last ? between : inside, row - image * dims.z, column);
 }
 
 #endif

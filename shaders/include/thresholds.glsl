@@ -12,4 +12,12 @@ int quantize_by_row(int row, float x) {
     return reached - 128;
 }
 
+// The same, from a guess at it that is off by one at most: fewer look-ups. x is finite.
+int quantize_near(int row, float x, int guess) {
+    int near = clamp(guess + 128, 1, 255);
+    near -= thresholds[256 * row + near - 1] <= x ? 0 : 1;
+    near += thresholds[256 * row + near] <= x ? 1 : 0;
+    return near - 128;
+}
+
 #endif

@@ -6,6 +6,7 @@ Prints one JSON line per case: its name, how many candidates ran, and those that
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.cases import conv2d, conv2d_fused, linear
-from tests.cases.case import Case
+from tests.cases.case import Case, random_values
+from tests.cases.joined import joined_case
+from vkbackend import reference
 from vkbackend.device import Device
 from vkbackend.engine import Engine
 from vkbackend.ops.base import Candidate
@@ -44,6 +47,7 @@ CASES = [
     TILES_IN_TURN,
 ]
 FEWEST_WORKGROUPS = coopmat.FEWEST_WORKGROUPS
+SLICES = ("square", "deep", "square_sum0")  # written into a slice of a joined tensor as well
 ALL_TILES = ("square", "deep", "square_sum0")  # the others take one: compiling is slow
 
 
@@ -56,9 +60,8 @@ def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[
     """How many candidates ran, and those that gave other bits than the reference."""
     # Of one, a workgroup is to compute several tiles, however few there are.
     coopmat.FEWEST_WORKGROUPS = 1 if case is TILES_IN_TURN else FEWEST_WORKGROUPS
-    graph, arrays = case.graph(), case.arrays()
-    (node,) = graph.bound_nodes()
-    (expected,) = node.op.reference(node, arrays)
+    graphs = [case.graph(), *([joined_case(case)] if case.name in SLICES else [])]
+    node = graphs[0].bound_nodes()[0]
     candidates = [
         candidate
         for candidate in node.op.candidates(node, device.info).eligible
@@ -66,12 +69,13 @@ def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[
     ]
     tried = candidates if all_tiles else last_of_each(candidates)
     wrong = []
-    for candidate in tried:
+    for graph, candidate in itertools.product(graphs, tried):
         plan = resolve(graph, device.info, force=rule_for("node", candidate))
         engine = Engine(plan, device, WeightStore(device))
+        arrays = [random_values(tensor, case.rng()) for tensor in graph.inputs.values()]
         (result,) = engine.run(arrays)
         engine.close()
-        if not np.array_equal(result, expected):
+        if not np.array_equal(result, reference.run(graph, arrays)[graph.outputs[0]]):
             wrong.append(f"{candidate.label} {candidate.tile}")
     return len(tried), wrong
 

@@ -24,6 +24,10 @@ A, B = Span("a", 0, 16), Span("b", 0, 16)
         (([], [A]), ([Span("a", 15, 16)], []), True),
         (([], [Span("a", 4, 8)]), ([A], []), True),
         (([], [A]), ([], []), False),
+        (([], [A._replace(part=0)]), ([], [A._replace(part=4)]), False),
+        (([], [A._replace(part=0)]), ([], [A._replace(part=0)]), True),
+        (([], [A._replace(part=0)]), ([A], []), True),
+        (([], [A._replace(part=0)]), ([], [Span("a", 0, 8, 4)]), True),  # other bytes
     ],
 )
 def test_two_steps(

@@ -12,6 +12,7 @@ from vkbackend.graph import Quantization
 from vkbackend.quant.affine import dequantize, every_value, quantize, thresholds
 from vkbackend.quant.pair import Affine, affine_table, find_affine, fused_multiply_add
 from vkbackend.quant.requantize import mode, requantize
+from vkbackend.quant.tflite import add_table
 
 QUANTIZATIONS = [
     Quantization(0.1, 3),
@@ -93,6 +94,18 @@ def test_find_affine_proves_what_it_returns() -> None:
     broken = table.copy()
     broken[12345] += 1
     assert find_affine(broken, start, a, b, y) is None
+
+
+def test_find_affine_looks_a_few_units_around() -> None:
+    """An addition of a MobileNetV2 file: no form with constants two units off gives its table."""
+    a, b = Quantization(0.15204428136348724, 3), Quantization(0.19345803558826447, 14)
+    y = Quantization(0.27996817231178284, 9)
+    scales = a.scale / y.scale, b.scale / y.scale
+    start = Affine(*scales, y.zero_point - scales[0] * a.zero_point - scales[1] * b.zero_point)
+    table = add_table(a, b, y, None)
+    found = find_affine(table, start, a, b, y)
+    assert found is not None
+    np.testing.assert_array_equal(affine_table(found, a, b, y), table)
 
 
 def test_a_quantization_that_cannot_be_is_refused() -> None:

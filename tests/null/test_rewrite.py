@@ -37,7 +37,22 @@ def gated() -> Graph:
     return builder.build(["y"])
 
 
-NETWORKS = {"residual": residual, "conflict": conflict, "gated": gated}
+def without_form() -> Graph:
+    """A residual block whose sum is a table that no arithmetic gives."""
+    builder = Builder(6)
+    builder.input("x", TensorType((2, 5, 7, 6), Q))
+    made = builder.conv("second", builder.conv("first", "x", 9), 5)
+    constants = {"table": table(3, 65536)}
+    builder.add("add", Binary(Q, "add"), ["x", made], "y", constants)
+    return builder.build(["y"])
+
+
+NETWORKS = {
+    "residual": residual,
+    "conflict": conflict,
+    "gated": gated,
+    "without_form": without_form,
+}
 
 
 def fused(graph: Graph) -> dict[str, str]:
@@ -78,6 +93,10 @@ def test_a_gate_is_one_table() -> None:
     assert rewritten.notes[0].text == "sigmoid and mul are one table"
 
 
+def test_a_sum_without_an_affine_form_is_a_table_in_the_kernel() -> None:
+    assert fused(rewrite(without_form(), Costs(GPU)).graph) == {"second": "conv2d+add"}
+
+
 def test_a_forced_sum_stays_alone() -> None:
     plan = resolve(residual(depth=1), GPU, force="block0.add:arithmetic")
     assert "block0.add: binary arithmetic" in plan.choices()
@@ -111,6 +130,14 @@ def test_what_costs_more_is_not_fused() -> None:
     assert not fused(rewritten.graph)
     (note,) = rewritten.notes
     assert note.text.startswith("block0.add is not computed in the kernel of block0.pointwise: ")
+
+
+def test_a_plan_keeps_the_graph_as_it_was_given() -> None:
+    """What was rewritten for some shapes may not fit others."""
+    graph = residual(depth=1)
+    plan = resolve(graph, GPU)
+    assert plan.graph is not graph
+    assert plan.origin is graph
 
 
 def test_tuning_sees_nodes_alone_and_fused() -> None:

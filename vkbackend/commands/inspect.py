@@ -14,7 +14,7 @@ from vkbackend.commands import options as shared
 from vkbackend.commands.text import print_json, progress, shortened, table
 from vkbackend.errors import KernelError
 from vkbackend.gpu import GpuInfo
-from vkbackend.ops.conv2d.epilogue import SUM_FIRST, SUM_SECOND, TABLE
+from vkbackend.ops.conv2d.epilogue import PAIRS, PRODUCT, SUM, TABLE
 from vkbackend.resolve import resolve
 from vkbackend.vendor import Compiler, Kernel
 from vkbackend.vendor_code import Report
@@ -28,8 +28,8 @@ NODES_WIDTH = 28
 # Layouts, tiles and the shape of a matrix have words of their own; the rest is shown where it is
 # not what it mostly is.
 USUAL = {"WEIGHT_PARTS": "1", "SPLITS_K": "1", "REQUANTIZE": "0"}
-HIDDEN = ("SUBGROUPS_N", "MATRICES_M", "MATRICES_N", "EPILOGUE")
-EPILOGUES = {str(SUM_FIRST): "+sum", str(SUM_SECOND): "+sum", str(TABLE): "+table"}
+HIDDEN = ("SUBGROUPS_N", "MATRICES_M", "MATRICES_N", "EPILOGUE", "MADE_SECOND")
+EPILOGUES = {SUM: "+sum", PRODUCT: "+product", PAIRS: "+table of pairs", TABLE: "+table"}
 HEADINGS = ("kernel", "constants", "used by", "instr.", "regs.", "spills", "waves", "loop", "dot")
 
 
@@ -152,7 +152,7 @@ def _constants(kernel: Kernel) -> str:
         matrix = "x".join(values[f"{axis}_SIZE"] for axis in "MNK")
         words.append(f"{matrix} in {values['TILE_M']}x{values['TILE_N']}")
     words += [_setting(*item) for item in values.items() if _is_telling(*item)]
-    words += [EPILOGUES[code] for name, code in values.items() if name == "EPILOGUE"]
+    words += [EPILOGUES[int(code)] for name, code in values.items() if name == "EPILOGUE"]
     return " ".join(words) or "-"
 
 

@@ -7,11 +7,21 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """The bytes `begin` to `end` (not included) of a buffer."""
+    """The bytes `begin` to `end` (not included) of a buffer, or one of the parts into which these
+    are divided.
+    """
 
     buffer: Hashable
     begin: int
     end: int
+    part: Hashable = None
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether some byte is in both."""
+        apart = self.part != other.part and None not in (self.part, other.part)
+        if apart and (self.begin, self.end) == (other.begin, other.end):
+            return False
+        return self.begin < other.end and other.begin < self.end
 
 
 class HazardTracker:
@@ -42,6 +52,4 @@ class HazardTracker:
 
 
 def _overlaps(span: Span, others: dict[Hashable, list[Span]]) -> bool:
-    return any(
-        span.begin < other.end and other.begin < span.end for other in others.get(span.buffer, ())
-    )
+    return any(span.overlaps(other) for other in others.get(span.buffer, ()))

@@ -137,11 +137,14 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Region:
-    """Bytes of a buffer."""
+    """Bytes of a buffer. Where only interleaved words of them are used, `part` says which: accesses
+    to different parts of the same bytes do not collide.
+    """
 
     buffer: Buffer
     offset_bytes: int
     size_bytes: int
+    part: int | None = None
 
     def require_inside(self) -> None:
         """Raises InputError when the region is empty or not inside its buffer."""

@@ -161,7 +161,8 @@ def _accesses(step: Step) -> tuple[list[Region], list[Region]]:
 
 
 def _span(region: Region) -> Span:
-    return Span(region.buffer, region.offset_bytes, region.offset_bytes + region.size_bytes)
+    end = region.offset_bytes + region.size_bytes
+    return Span(region.buffer, region.offset_bytes, end, region.part)
 
 
 class _Recorder:

@@ -35,6 +35,7 @@ class AveragePool(Operator):
     """
 
     kind: ClassVar[str] = "average_pool"
+    fills_slices: ClassVar[bool] = True
 
     output: Quantization
     kernel: Pair

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from vkbackend.gpu import CooperativeMatrix, Dot, GpuInfo
@@ -71,6 +71,26 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Where a tensor lies among the channels of a larger one: its first word, and how many words of
+    channels that one has. The twin of include/slice.glsl.
+    """
+
+    first_word: int
+    words: int
+
+    @property
+    def push(self) -> dict[str, int | float]:
+        """Push constants of every kernel that can write into a slice."""
+        return {"first_stored_word": self.first_word, "stored_words": self.words}
+
+    @property
+    def read_push(self) -> dict[str, int | float]:
+        """Push constants of every kernel that can read from a slice."""
+        return {"first_read_word": self.first_word, "read_words": self.words}
+
+
+@dataclass(frozen=True)
 class Ref:
     """Memory that a dispatch binds: the n-th input or output, packed weights, or scratch."""
 
@@ -110,6 +130,15 @@ class Dispatch:
     subgroup_size: int | None = None  # where the kernel needs a certain one
     images: tuple[int, int] | None = None  # first image and count, where the batch is split
 
+    def within(self, place: Slice | None, source: Slice | None) -> Dispatch:
+        """The same with its output, or its first input, in a slice of a larger tensor."""
+        push = dict(self.push)
+        if place and output_ref() in self.bindings.values():
+            push |= place.push
+        if source and input_ref() in self.bindings.values():
+            push |= source.read_push
+        return replace(self, push=push)
+
 
 class Operator(abc.ABC):
     """Base of all operators; subclasses are frozen dataclasses registered in ops/__init__.py."""
@@ -118,6 +147,8 @@ class Operator(abc.ABC):
     constant_roles: ClassVar[tuple[str, ...]] = ()
     keeps_images: ClassVar[bool] = True  # image n of an output needs image n of the inputs only
     holds: ClassVar[tuple[str, ...]] = ()  # kinds whose force rules are about it too
+    fills_slices: ClassVar[bool] = False  # its kernels can write into a slice of a larger tensor
+    reads_slices: ClassVar[bool] = False  # they can read its only input from one, too
 
     @property
     def title(self) -> str:
@@ -164,6 +195,11 @@ def linear_grid(invocations: int, local_size: int = LOCAL_SIZE) -> Grid:
     groups = max(1, ceil_div(invocations, local_size))
     rows = ceil_div(groups, 65535)
     return ceil_div(groups, rows), rows, 1
+
+
+def whole(channels: int) -> Slice:
+    """The slice that is a tensor of its own."""
+    return Slice(0, ceil_div(channels, 4))
 
 
 def total(shape: Iterable[int]) -> int:

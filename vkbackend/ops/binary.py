@@ -123,10 +123,11 @@ class Binary(Operator):
             shader = "binary_table"
         elif same and self.affine is not None:
             shader = "binary_arithmetic"
-            push |= self.affine_push(node)
+            push |= self.form_push(node)
         else:
             shader = f"binary_broadcast.{choice.algorithm}"
-            push |= _dims_push(node) | self._form_push(node, choice.algorithm)
+            push |= _dims_push(node)
+            push |= {} if choice.algorithm == "table" else self.form_push(node)
             constants = self._layout_constants(choice, same)
         return [Dispatch(shader, bindings, linear_grid(words), push, constants)]
 
@@ -141,42 +142,23 @@ class Binary(Operator):
             constants["PRODUCT"] = self.affine is None
         return constants
 
-    def _form_push(self, node: BoundNode, algorithm: str) -> dict[str, int | float]:
-        """Push constants of the arithmetic of binary_broadcast.comp."""
-        if algorithm == "table":
-            return {}
+    def form_push(self, node: BoundNode) -> dict[str, int | float]:
+        """Push constants of the arithmetic; with `sum_` before, of epilogue.glsl."""
         a, b = (tensor.quantized for tensor in node.inputs)
         if self.affine is not None:
-            push = self.affine_push(node)
-            return {
-                "a_offset": push.pop("a_storage_offset"),
-                "b_offset": push.pop("b_storage_offset"),
-                **push,
-            }
-        assert self.product is not None
-        low, high = self.output.range
+            offsets = a.storage_offset, b.storage_offset
+            a_scale, b_scale, offset = self.affine
+        else:
+            assert self.product is not None
+            offsets = a.stored_zero_point, b.stored_zero_point
+            (a_scale, offset), b_scale = self.product, 0.0
         return {
-            "a_offset": a.stored_zero_point,
-            "b_offset": b.stored_zero_point,
+            "a_offset": offsets[0],
+            "b_offset": offsets[1],
             "output_storage_offset": self.output.storage_offset,
-            "low": low,
-            "high": high,
-            "a_scale": self.product[0],
-            "b_scale": 0.0,
-            "offset": self.product[1],
-        }
-
-    def affine_push(self, node: BoundNode) -> dict[str, int | float]:
-        """Push constants of binary_arithmetic.comp; with `sum_` before, of epilogue.glsl."""
-        assert self.affine is not None
-        low, high = self.output.range
-        return {
-            "a_storage_offset": node.inputs[0].quantized.storage_offset,
-            "b_storage_offset": node.inputs[1].quantized.storage_offset,
-            "output_storage_offset": self.output.storage_offset,
-            "low": low,
-            "high": high,
-            **dict(zip(("a_scale", "b_scale", "offset"), self.affine, strict=True)),
+            "a_scale": a_scale,
+            "b_scale": b_scale,
+            "offset": offset,
         }
 
 

@@ -29,23 +29,24 @@ from vkbackend.ops.base import (
 )
 from vkbackend.ops.binary import Binary
 from vkbackend.ops.conv2d import Conv2d
-from vkbackend.ops.conv2d.epilogue import SUM_FIRST, SUM_SECOND, TABLE
+from vkbackend.ops.conv2d.epilogue import PAIRS, PRODUCT, SUM, TABLE
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.operator import options
-from vkbackend.ops.lookup import Lookup
+from vkbackend.ops.lookup import Lookup, stored_table
 
 Operand = TypeVar("Operand")
 
 
 @dataclass(frozen=True)
 class Conv2dFused(Operator):
-    """y = follower(conv(x), other) for a sum with an affine form, or follower(conv(x)) for a table.
+    """y = follower(conv(x), other) for a function of two values, follower(conv(x)) for one of one.
 
     `position` is the follower's input that the convolution makes; `other` is the second input, of
     y's shape. Constants: the convolution's, and the follower's table.
     """
 
     kind: ClassVar[str] = "conv2d_fused"
+    fills_slices: ClassVar[bool] = True
     constant_roles: ClassVar[tuple[str, ...]] = (*Conv2d.constant_roles, "table")
     holds: ClassVar[tuple[str, ...]] = (Conv2d.kind,)
 
@@ -107,11 +108,20 @@ class Conv2dFused(Operator):
         return _options(geometry, node.inputs[1:], gpu)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
-        """The convolution's, and the table where that is what follows."""
+        """The convolution's, and the table where the kernel reads it."""
         packed = dict(self.conv.pack_weights(self._convolution(node), choice))
-        if isinstance(self.follower, Lookup):
-            packed |= self.follower.pack_weights(node, choice)
+        if self._code in (PAIRS, TABLE):
+            packed["table"] = stored_table(node.constants["table"], self.follower.output)
         return packed
+
+    @property
+    def _code(self) -> int:
+        """What the kernel does: arithmetic where it is proved equal to the table."""
+        if isinstance(self.follower, Lookup):
+            return TABLE
+        if self.follower.affine is not None:
+            return SUM
+        return PAIRS if self.follower.product is None else PRODUCT
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """The convolution's dispatches; those that store outputs get the epilogue."""
@@ -124,13 +134,17 @@ class Conv2dFused(Operator):
         ]
 
     def _with_epilogue(self, dispatch: Dispatch, node: BoundNode, made: TensorType) -> Dispatch:
-        code, source, push = TABLE, weights_ref("table"), dict(dispatch.push)
-        if isinstance(self.follower, Binary):
-            code, source = (SUM_SECOND if self.position else SUM_FIRST), input_ref(1)
-            values = self.follower.affine_push(self._follower(node, made))
-            push |= {f"sum_{name}": value for name, value in values.items()}
-        bindings: dict[str, Ref] = {**dispatch.bindings, "Epilogue": source}
+        code, push = self._code, dict(dispatch.push)
+        bindings: dict[str, Ref] = dict(dispatch.bindings)
         constants: dict[str, Constant] = {**dispatch.constants, "EPILOGUE": code}
+        if isinstance(self.follower, Binary):
+            bindings["Other"] = input_ref(1)
+            constants["MADE_SECOND"] = self.position == 1
+        if code in (PAIRS, TABLE):
+            bindings["Table"] = weights_ref("table")
+        elif isinstance(self.follower, Binary):
+            values = self.follower.form_push(self._follower(node, made))
+            push |= {f"sum_{name}": value for name, value in values.items()}
         return dataclasses.replace(dispatch, bindings=bindings, push=push, constants=constants)
 
 

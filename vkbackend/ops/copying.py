@@ -60,17 +60,18 @@ class Copying(Operator):
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
         """Those of strided_copy for quantised tensors, NCHW for float32."""
-        return self._copy(node).candidates(node, gpu)
+        return self.copy(node).candidates(node, gpu)
 
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """Where each element comes from, in mixed radix."""
-        return self._copy(node).pack_weights(node, choice)
+        return self.copy(node).pack_weights(node, choice)
 
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch per box."""
-        return self._copy(node).lower(node, choice)
+        return self.copy(node).lower(node, choice)
 
-    def _copy(self, node: BoundNode) -> StridedCopy | FloatCopy:
+    def copy(self, node: BoundNode) -> StridedCopy | FloatCopy:
+        """What is moved, for inputs of these shapes."""
         found = self.boxes(node.inputs)
         is_quantized = node.inputs[0].quantization is not None
         parts = tuple(

@@ -20,6 +20,7 @@ from vkbackend.ops.base import (
     input_ref,
     linear_grid,
     output_ref,
+    whole,
 )
 from vkbackend.ops.conv2d.geometry import Pair, image_of, output_size
 from vkbackend.ops.packed import layout_constants, packed_options, window_push
@@ -30,6 +31,8 @@ class MaxPool(Operator):
     """Pairs are (height, width), padding (top, left, bottom, right); quantisation is kept."""
 
     kind: ClassVar[str] = "max_pool"
+    fills_slices: ClassVar[bool] = True
+    reads_slices: ClassVar[bool] = True
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -85,6 +88,7 @@ class MaxPool(Operator):
             **window_push(node, self.kernel, self.stride, self.padding),
             "dilation_height": self.dilation[0],
             "dilation_width": self.dilation[1],
+            **whole(dims_of(node.inputs[0].shape)[1]).read_push,
         }
         bindings = {"Input": input_ref(), "Output": output_ref()}
         return [Dispatch("max_pool", bindings, linear_grid(words), push, layout_constants(choice))]

@@ -40,6 +40,7 @@ class OnnxAveragePool(Operator):
     """
 
     kind: ClassVar[str] = "onnx_average_pool"
+    fills_slices: ClassVar[bool] = True
 
     output: Quantization
     kernel: Pair

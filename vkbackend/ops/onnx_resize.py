@@ -43,6 +43,7 @@ class OnnxResize(Operator):
     """
 
     kind: ClassVar[str] = "onnx_resize"
+    fills_slices: ClassVar[bool] = True
 
     coordinate: str
     scales: tuple[float, float] = (1.0, 1.0)
@@ -121,6 +122,10 @@ class OnnxResize(Operator):
         x = node.inputs[0].quantized
         return x if self.output is not None else Quantization(1.0, 0, x.dtype)
 
+    def _made_as(self, node: BoundNode) -> Quantization:
+        """What the output's values stand for: the numbers themselves where none is given."""
+        return self.output or Quantization(1.0, 0, node.inputs[0].quantized.dtype)
+
     def _rounded(self, real: Float32, x: Quantization) -> Array:
         """A value of the result."""
         if self.output is not None:
@@ -160,6 +165,8 @@ class OnnxResize(Operator):
             **sizes_push(node),
             "input_zero_point": self._read_as(node).stored_zero_point,
             "input_scale": self._read_as(node).scale,
+            "output_inverse_scale": float(np.float32(1.0 / self._made_as(node).scale)),
+            "output_zero_point": self._made_as(node).stored_zero_point,
             "word_count": words,
         }
         bindings = {"Input": input_ref(), "Output": output_ref()}

@@ -19,6 +19,7 @@ from vkbackend.ops.base import (
     ceil_div,
     grid_problem,
     range_problem,
+    whole,
 )
 
 MAX_GRID_COLUMNS = 65535
@@ -86,7 +87,7 @@ def layout_constants(choice: Candidate) -> dict[str, Constant]:
 
 
 def sizes_push(node: BoundNode) -> dict[str, int | float]:
-    """Push constants: the sizes of input and output."""
+    """Push constants: the sizes of input and output, and of slice.glsl."""
     batch, channels, in_height, in_width = dims_of(node.inputs[0].shape)
     _, _, out_height, out_width = dims_of(node.outputs[0].shape)
     return {
@@ -96,6 +97,7 @@ def sizes_push(node: BoundNode) -> dict[str, int | float]:
         "in_width": in_width,
         "out_height": out_height,
         "out_width": out_width,
+        **whole(channels).push,
     }
 
 

@@ -41,6 +41,7 @@ class Resize(Operator):
     """
 
     kind: ClassVar[str] = "resize"
+    fills_slices: ClassVar[bool] = True
     constant_roles: ClassVar[tuple[str, ...]] = ("rows", "columns")
 
     function: str

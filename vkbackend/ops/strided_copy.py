@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -84,6 +84,25 @@ class Part:
                 found.append((extent, stride))
         return tuple(found) or ((1, 0),)
 
+    def channels(self) -> npt.NDArray[np.int64] | None:
+        """The input's channel for each of the box, where every pixel stays where it is."""
+        pixels, channels = total((self.size[0], *self.size[2:])), self.size[1]
+        outer, inner = list(self.digits), [(1, 0)]
+        while total(extent for extent, _ in inner) < channels:
+            inner.insert(0, outer.pop())
+        found = _places(replace(self, digits=tuple(inner)))
+        stay = replace(self, digits=tuple(outer)).merged() == ((pixels, self.source[1]),)
+        same = self.size[0] == self.source[0] and self.size[2:] == self.source[2:]
+        inside = found.min() >= 0 and found.max() < self.source[1]
+        fits = same and found.size == channels and inside and (stay or pixels == 1)
+        return found if fits else None
+
+    @property
+    def is_unmoved(self) -> bool:
+        """Whether the box is the whole input as it is."""
+        channels = self.channels()
+        return channels is not None and channels.tolist() == list(range(self.source[1]))
+
     def takes_whole_words(self, target: Dims) -> bool:
         """Whether every word of four output channels is one word of the input."""
         channels, whole = self.size[1], self.source[1]
@@ -146,6 +165,31 @@ class StridedCopy(Operator):
                 raise GraphError(f"made for {list(part.source)}, got {list(found)}")
         return (images, *self.shape[1:]), tuple(part.over(images) for part in self.parts)
 
+    def copy(self, node: BoundNode) -> StridedCopy:
+        """The same, made for inputs of these shapes. Raises GraphError."""
+        shape, parts = self._bound(node.inputs)
+        return replace(self, shape=shape, parts=parts)
+
+    @property
+    def dims(self) -> Dims:
+        """The output's, as (n, c, h, w)."""
+        return dims_of(self.shape)
+
+    def picked_channels(self) -> npt.NDArray[np.int64] | None:
+        """The one input's channel for each of the output's, where nothing else moves and none is
+        taken twice; else None.
+        """
+        channels = self.parts[0].channels() if self.is_one_whole_box else None
+        if channels is None or len(set(channels.tolist())) < len(channels):
+            return None
+        return channels
+
+    @property
+    def is_one_whole_box(self) -> bool:
+        """Whether one input fills all of the output, and nothing of it is dropped."""
+        box = self.parts[0].begin, self.parts[0].size
+        return len(self.parts) == 1 and box == ((0, 0, 0, 0), self.dims)
+
     def reference(self, node: BoundNode, inputs: Sequence[Array]) -> Sequence[Array]:
         """Indexing."""
         shape, parts = self._bound(node.inputs)
@@ -162,7 +206,7 @@ class StridedCopy(Operator):
         return [result.reshape(shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
-        """Any channel-packed layouts, one for all inputs; whole words where they stay together."""
+        """Any channel-packed layouts, one for all inputs; `words` where all parts move in words."""
         try:
             shape, parts = self._bound(node.inputs)
         except GraphError as error:  # asked about a part of the batch
@@ -179,7 +223,7 @@ class StridedCopy(Operator):
                     problems.append(Rejected(algorithm, problem))
                     continue
                 work = Work(
-                    bytes_read=written * (1 if whole else 4),
+                    bytes_read=sum(self.bytes_read(target, part) for part in parts),
                     bytes_written=written,
                     invocations=written // 4,
                     dispatches=len(parts),
@@ -188,10 +232,14 @@ class StridedCopy(Operator):
                 found.append(Candidate(algorithm, layouts, target, work))
         return Options(tuple(found), () if found else tuple(problems[:1]))
 
+    def bytes_read(self, layout: str, part: Part) -> int:
+        """Of a part that is written in a layout: what moves byte by byte is read by words too."""
+        return size_bytes(layout, part.size) * (1 if part.takes_whole_words(self.dims) else 4)
+
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
-        """Each part's digits, innermost first, as pairs (extent, stride)."""
+        """Each part's places as the kernel decodes them."""
         return {
-            f"digits{index}": np.array(part.merged()[::-1], np.int32).reshape(-1)
+            f"places{index}": _packed_places(part)
             for index, part in enumerate(self._bound(node.inputs)[1])
         }
 
@@ -225,13 +273,14 @@ class StridedCopy(Operator):
         constants = {
             "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[index]].code,
             "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
-            "WHOLE_WORDS": choice.algorithm == "words",
+            "WHOLE_WORDS": part.takes_whole_words(dims),
             "FILLS": covers_all,
+            "PIXELS_STAY": part.channels() is not None,
         }
         bindings = {
             "Input": input_ref(index),
             "Output": output_ref(),
-            "Digits": weights_ref(f"digits{index}"),
+            "Places": weights_ref(f"places{index}"),
         }
         return Dispatch("strided_copy", bindings, linear_grid(words), push, constants)
 
@@ -249,6 +298,14 @@ def _verify_part(part: Part) -> None:
     greatest = part.offset + sum(reach for reach in reaches if reach > 0)
     if least < 0 or greatest >= total(part.source):
         raise GraphError(f"a part reads elements {least}..{greatest} of {part.source}")
+
+
+def _packed_places(part: Part) -> npt.NDArray[np.int32]:
+    """Channels as 32 * word + bit where pixels stay, else digits (extent, stride) from the last."""
+    channels = part.channels()
+    if channels is not None:
+        return (channels // 4 * 32 + channels % 4 * 8).astype(np.int32)
+    return np.array(part.merged()[::-1], np.int32).reshape(-1)
 
 
 def _places(part: Part) -> npt.NDArray[np.int64]:

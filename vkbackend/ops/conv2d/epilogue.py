@@ -5,17 +5,16 @@ from __future__ import annotations
 from vkbackend.ops.base import Ref, output_ref, weights_ref
 
 # Values of the constant EPILOGUE; without it nothing follows.
-SUM_FIRST = 1
-SUM_SECOND = 2
-TABLE = 3
+SUM = 1
+PRODUCT = 2
+PAIRS = 3
+TABLE = 4
 
 # Push constants of kernels without a sum.
 NO_SUM: dict[str, int | float] = {
-    "sum_a_storage_offset": 0,
-    "sum_b_storage_offset": 0,
+    "sum_a_offset": 0,
+    "sum_b_offset": 0,
     "sum_output_storage_offset": 0,
-    "sum_low": 0,
-    "sum_high": 0,
     "sum_a_scale": 0.0,
     "sum_b_scale": 0.0,
     "sum_offset": 0.0,
@@ -23,6 +22,6 @@ NO_SUM: dict[str, int | float] = {
 
 
 def output_bindings() -> dict[str, Ref]:
-    """What every kernel that stores outputs binds; without an epilogue its buffer is not read."""
+    """What every kernel that stores outputs binds; the last two are read by epilogues only."""
     channels = weights_ref("channels")
-    return {"Output": output_ref(), "Channels": channels, "Epilogue": channels}
+    return {"Output": output_ref(), "Channels": channels, "Other": channels, "Table": channels}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vkbackend.errors import GraphError
 from vkbackend.graph import Quantization, Shape, TensorType
 from vkbackend.layouts import LAYOUTS
-from vkbackend.ops.base import Candidate, Constant, ceil_div
+from vkbackend.ops.base import Candidate, Constant, ceil_div, whole
 from vkbackend.ops.conv2d.epilogue import NO_SUM
 from vkbackend.quant.requantize import mode
 
@@ -127,6 +127,7 @@ class Geometry:
             "clamp_high": high + self.y.storage_offset,
             "first_pixel": first_pixel,
             "pixel_count": self.pixel_count if pixel_count is None else pixel_count,
+            **whole(self.out_channels).push,
             **NO_SUM,
         }
 

@@ -75,6 +75,7 @@ class Conv2d(Operator):
     """
 
     kind: ClassVar[str] = "conv2d"
+    fills_slices: ClassVar[bool] = True
     constant_roles: ClassVar[tuple[str, ...]] = (
         "weight",
         "weight_scale",
