@@ -8,7 +8,7 @@
 #include "pair_table.glsl"
 
 layout(constant_id = 11) const int EPILOGUE = 0;
-layout(constant_id = 14) const bool MADE_SECOND = false;  // the second tensor is the first operand
+layout(constant_id = 19) const bool MADE_SECOND = false;  // the second tensor is the first operand
 
 const int SUM = 1;
 const int PRODUCT = 2;
