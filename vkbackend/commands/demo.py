@@ -33,7 +33,7 @@ NETWORK = FOLDER / "digits.onnx"
 FLOAT_NETWORK = FOLDER / "digits_float.onnx"
 OTHER_GPUS = ("mali_g610", "adreno_750")
 PICTURES = 4
-NODE_WIDTH, CELL_WIDTH = 18, 25
+NODE_WIDTH, CELL_WIDTH = 15, 25
 SHADES, PLAIN_SHADES = " ░▒▓█", " .:*#"
 WHITE_TO_BLACK = 16  # the scans' values
 
