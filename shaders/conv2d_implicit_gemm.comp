@@ -14,7 +14,7 @@
 #include "conv2d_tile.glsl"
 #include "conv2d_split.glsl"
 
-layout(constant_id = 15) const int CHUNK_WORDS = 16;  // of a tap in shared memory at once
+layout(constant_id = 14) const int CHUNK_WORDS = 16;  // of a tap in shared memory at once
 
 const int WORD_LANES = 64 / PIXEL_LANES;
 const int PIXELS = PIXEL_LANES * TILE_PIXELS;      // of a workgroup
