@@ -21,6 +21,7 @@ from vkbackend.gpu import INTEGER_DOTS, Dot, Family
 from vkbackend.layouts import LAYOUTS
 from vkbackend.ops.conv2d.depthwise import TILES as DEPTHWISE_TILES
 from vkbackend.ops.conv2d.depthwise_rows import TILES as ROW_TILES
+from vkbackend.ops.conv2d.direct_rows import UNROLLED
 from vkbackend.ops.conv2d.enumerate import FLOAT_TILES, TILES
 from vkbackend.resolve import resolve
 from vkbackend.vendor import Compiler, Kernel, kernels_of
@@ -48,10 +49,12 @@ def kernels(layout: str) -> Iterator[tuple[str, str, tuple[int, int], Kernel]]:
     """Every convolution kernel with its name, dot-product form and tile."""
     code = LAYOUTS[layout].code
     both = (("INPUT_LAYOUT", code), ("OUTPUT_LAYOUT", code))
-    for name in ("conv2d_gemm", "conv2d_direct"):
+    for name in ("conv2d_gemm", "conv2d_direct", "conv2d_direct_rows"):
         for dot in (*INTEGER_DOTS, Dot.FLOAT):
             for tile in FLOAT_TILES if dot is Dot.FLOAT else TILES:
                 constants = (*both, ("TILE_PIXELS", tile[0]), ("TILE_WORDS", tile[1]))
+                if name == "conv2d_direct_rows":
+                    constants = (*constants, ("UNROLLS", dot in UNROLLED))
                 yield name, dot.value, tile, Kernel(f"{name}.{dot.value}", constants)
     for tile in DEPTHWISE_TILES:
         constants = (*both, ("TILE_PIXELS", tile[0]))
@@ -72,8 +75,10 @@ def row(name: str, dot: str, tile: tuple[int, int], report: Report | None) -> tu
     if not report.loops:
         return (*told, *["-"] * 6, str(report.instructions))
     inner, tap, outer = report.loops[0], report.loops[:2][-1], report.loops[-1]
-    # Four multiply-accumulates of plain arithmetic count as a dot.
-    per_dot = f"{inner.issue_slots / (4 * tile[0] * tile[1]):.2f}"
+    # Four multiply-accumulates of plain arithmetic count as a dot. A first layer's seven taps of
+    # three channels are six words, which unroll where there is an instruction for them.
+    rounds = 6 if name == "conv2d_direct_rows" and inner.dots else 1
+    per_dot = f"{inner.issue_slots / (4 * rounds * tile[0] * tile[1]):.2f}"
     counts = (inner.spills, inner.issue_slots, inner.dots, inner.loads)
     around = (tap.issue_slots - inner.issue_slots, report.instructions - outer.issue_slots)
     return (*told, *map(str, counts), per_dot, *map(str, around))

@@ -176,7 +176,7 @@ _NVIDIA = CostTable(
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 1.1,
-        "implicit_gemm": 1.25,
+        "implicit_gemm": 1.3,
         "depthwise": 0.12,
         "depthwise_rows": 0.14,
         "rows": 10.0,  # a long K in one invocation
