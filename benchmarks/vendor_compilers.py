@@ -17,11 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.layers import Layer
 from vkbackend.errors import KernelError
-from vkbackend.gpu import INTEGER_DOTS, Dot, Family
+from vkbackend.gpu import INTEGER_DOTS, Dot, Family, GpuInfo
 from vkbackend.layouts import LAYOUTS
 from vkbackend.ops.conv2d.depthwise import TILES as DEPTHWISE_TILES
 from vkbackend.ops.conv2d.depthwise_rows import TILES as ROW_TILES
-from vkbackend.ops.conv2d.direct_rows import UNROLLED
 from vkbackend.ops.conv2d.enumerate import FLOAT_TILES, TILES
 from vkbackend.resolve import resolve
 from vkbackend.vendor import Compiler, Kernel, kernels_of
@@ -45,7 +44,7 @@ NAIVE_TITLES = (
 )
 
 
-def kernels(layout: str) -> Iterator[tuple[str, str, tuple[int, int], Kernel]]:
+def kernels(gpu: GpuInfo, layout: str) -> Iterator[tuple[str, str, tuple[int, int], Kernel]]:
     """Every convolution kernel with its name, dot-product form and tile."""
     code = LAYOUTS[layout].code
     both = (("INPUT_LAYOUT", code), ("OUTPUT_LAYOUT", code))
@@ -53,8 +52,13 @@ def kernels(layout: str) -> Iterator[tuple[str, str, tuple[int, int], Kernel]]:
         for dot in (*INTEGER_DOTS, Dot.FLOAT):
             for tile in FLOAT_TILES if dot is Dot.FLOAT else TILES:
                 constants = (*both, ("TILE_PIXELS", tile[0]), ("TILE_WORDS", tile[1]))
+                if name != "conv2d_direct":
+                    constants = (*constants, ("ONE_IMAGE", True))
                 if name == "conv2d_direct_rows":
-                    constants = (*constants, ("UNROLLS", dot in UNROLLED))
+                    constants = (
+                        *constants,
+                        ("UNROLLS", gpu.has_dot_instruction and dot is gpu.dot),
+                    )
                 yield name, dot.value, tile, Kernel(f"{name}.{dot.value}", constants)
     for tile in DEPTHWISE_TILES:
         constants = (*both, ("TILE_PIXELS", tile[0]))
@@ -88,7 +92,7 @@ def table(compiler: Compiler) -> list[tuple[str, ...]]:
     """All kernels of one GPU."""
     layout = LAYOUT.get(compiler.gpu.family, "4C1W")
     rows = []
-    for name, dot, tile, kernel in kernels(layout):
+    for name, dot, tile, kernel in kernels(compiler.gpu, layout):
         if (compiler.gpu.family, tile) == HOPELESS[:2] and dot in HOPELESS[2]:
             continue
         print(f"{compiler.name}: {kernel}", file=sys.stderr)
