@@ -130,7 +130,7 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
         product,
         bindings={**product.bindings, "Output": sums},
         workgroups=(x, y, choice.splits),
-        constants={**product.constants, "SPLITS_K": choice.splits},
+        constants={**product.constants, "IS_PART": True},
     )
     constants = geometry.constants(choice)
     reduce = Dispatch(
