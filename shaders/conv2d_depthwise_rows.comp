@@ -101,7 +101,7 @@ void main() {
 #endif
     int number = min(tile, tiles - 1);
     int row = divide(number, tiles_per_row);
-    int image = divide(row, out_height);
+    int image = ONE_IMAGE ? 0 : divide(row, out_height);
     Pixel first = Pixel(image, row - image * out_height,
                         (number - row * tiles_per_row) * TILE_PIXELS);
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) accumulators[p] = ivec4(0);

@@ -42,27 +42,26 @@ void add_taps(int tile) {
     ivec2 dilation = ivec2(dilation_height, dilation_width);
     ivec2 kernel = ivec2(kernel_height, kernel_width);
     ivec2 own = own_words(block_words);
-    int words = block_words * TILE_WORDS;  // of weights, per tap
+    int other_words = (block_words - own.y + own.x) * TILE_WORDS;  // of weights, per tap
     int zero_word = input_zero_word;
     int first_word = first_input_word(tile, TILE_WORDS);
     int stride = channel_word_stride(INPUT_LAYOUT, dims);
-    int first_weight = tile * WEIGHT_PARTS * kernel.x * kernel.y * words;
+    ivec2 offsets = own * stride;
+    int taps = WEIGHT_PARTS * kernel.x * kernel.y;
+    int weight = (tile * taps * block_words + own.x) * TILE_WORDS;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap_h = 0; tap_h < kernel.x; tap_h++) {
             for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
                 locate_tap(dims, ivec2(tap_h, tap_w) * dilation, first_word);
-                int offset = own.x * stride;
-                int end = first_weight + own.y * TILE_WORDS;
-                for (int weight = first_weight + own.x * TILE_WORDS; weight < end;
-                     weight += TILE_WORDS) {
+                for (int offset = offsets.x; offset < offsets.y; offset += stride) {
                     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
                         int word = input_words[addresses[p] + offset];
                         activations[p] = prepare_activation((inside & 1 << p) != 0 ? word : zero_word);
                     }
                     accumulate(weight);
-                    offset += stride;
+                    weight += TILE_WORDS;
                 }
-                first_weight += words;
+                weight += other_words;
             }
         }
     }

@@ -34,21 +34,20 @@ void add_products(int tile) {
     int tap_stride = input_words_per_pixel() * stride;
     int taps = kernel_height * kernel_width;
     ivec2 own = own_words(block_words);
-    int words = block_words * TILE_WORDS;  // of weights, per tap
-    int first_weight = tile * WEIGHT_PARTS * taps * words;
+    int other_words = (block_words - own.y + own.x) * TILE_WORDS;  // of weights, per tap
+    int weight = (tile * WEIGHT_PARTS * taps * block_words + own.x) * TILE_WORDS;
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap = 0; tap < taps; tap++) {
-            int offset = tap * tap_stride + own.x * stride;
-            int end = first_weight + own.y * TILE_WORDS;
-            for (int weight = first_weight + own.x * TILE_WORDS; weight < end;
-                 weight += TILE_WORDS) {
+            int first = tap * tap_stride;
+            int end = first + own.y * stride;
+            for (int offset = first + own.x * stride; offset < end; offset += stride) {
                 [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
                     activations[p] = prepare_activation(input_words[addresses[p] + offset]);
                 }
                 accumulate(weight);
-                offset += stride;
+                weight += TILE_WORDS;
             }
-            first_weight += words;
+            weight += other_words;
         }
     }
 }

@@ -184,7 +184,7 @@ _NVIDIA = CostTable(
     dot_speedup=3.0,
     algorithm_factor={
         "direct": 1.1,
-        "implicit_gemm": 1.25,
+        "implicit_gemm": 1.3,
         "depthwise": 0.19,
         "depthwise_rows": 0.07,
         "depthwise_dot": 0.16,

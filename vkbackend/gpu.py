@@ -72,6 +72,7 @@ class DotException:
     vendor_id: int
     name_part: str
     dot: Dot
+    is_instruction: bool  # of its own, and not fewer instructions than other forms take
     evidence: str
 
 
@@ -81,13 +82,14 @@ DOT_EXCEPTIONS = (
         0x5143,
         "Adreno (TM) 618",
         Dot.MIXED,
+        False,
         "reports none; a round of the 4x2 tile takes 677 / 327 / 319 issue slots, in float 415",
     ),
     DotException(
-        0x5143, "Adreno (TM) 630", Dot.MIXED, "reports none; 2948 / 1704 / 1574 instructions"
+        0x5143, "Adreno (TM) 630", Dot.MIXED, False, "reports none; 2948 / 1704 / 1574 instructions"
     ),
     DotException(
-        0x5143, "Adreno (TM) 830", Dot.SIGNED, "reports none; 2708 / 567 / 567 instructions"
+        0x5143, "Adreno (TM) 830", Dot.SIGNED, True, "reports none; 2708 / 567 / 567 instructions"
     ),
 )
 
@@ -171,13 +173,26 @@ class GpuInfo:
         """The dot-product form to prefer: an exception's, else an accelerated one, else plain."""
         if not self.dot_product:
             return Dot.PLAIN
-        for exception in DOT_EXCEPTIONS:
-            if self.vendor_id == exception.vendor_id and exception.name_part in self.name:
-                return exception.dot
+        if exception := self._dot_exception:
+            return exception.dot
         for form in (Dot.SIGNED, Dot.MIXED):
             if form.value in self.dot_accelerated:
                 return form
         return Dot.PLAIN
+
+    @property
+    def has_dot_instruction(self) -> bool:
+        """Whether the preferred form is one instruction."""
+        if exception := self._dot_exception:
+            return self.dot_product and exception.is_instruction
+        return self.dot is not Dot.PLAIN
+
+    @property
+    def _dot_exception(self) -> DotException | None:
+        for exception in DOT_EXCEPTIONS:
+            if self.vendor_id == exception.vendor_id and exception.name_part in self.name:
+                return exception
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """The facts as plain JSON values; `from_json` is the inverse."""

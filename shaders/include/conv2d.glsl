@@ -8,6 +8,7 @@ layout(local_size_x = 64) in;
 
 layout(constant_id = 1) const int INPUT_LAYOUT = 0;
 layout(constant_id = 2) const int OUTPUT_LAYOUT = 0;
+layout(constant_id = 15) const bool ONE_IMAGE = false;  // saves a division and a register a pixel
 
 #include "conv2d_parameters.glsl"
 

@@ -5,7 +5,7 @@
 
 Pixel pixel_of(int index) {
     int row = divide(index, out_width);
-    int image = divide(row, out_height);
+    int image = ONE_IMAGE ? 0 : divide(row, out_height);
     return Pixel(image, row - image * out_height, index - row * out_width);
 }
 

@@ -3,12 +3,14 @@
 #ifndef CONV2D_SPLIT_GLSL
 #define CONV2D_SPLIT_GLSL
 
-layout(constant_id = 32) const int SPLITS_K = 1;
+// How many parts there are is no constant: one kernel serves layers that differ in it.
+layout(constant_id = 32) const bool IS_PART = false;
 
 // Words [x, y) of a tap's `words` that this workgroup adds up.
 ivec2 own_words(int words) {
     int part = int(gl_WorkGroupID.z);
-    return SPLITS_K == 1 ? ivec2(0, words) : ivec2(part, part + 1) * words / SPLITS_K;
+    if (!IS_PART) return ivec2(0, words);
+    return ivec2(part, part + 1) * words / int(gl_NumWorkGroups.z);
 }
 
 void store_sums(int tile) {
@@ -29,10 +31,10 @@ void store_sums(int tile) {
 
 // Outputs where all of K is added up, else their parts.
 void store_part(int tile) {
-    if (SPLITS_K == 1) {
-        store_tile(tile);
-    } else {
+    if (IS_PART) {
         store_sums(tile);
+    } else {
+        store_tile(tile);
     }
 }
 

@@ -148,28 +148,35 @@ def test_every_candidate_is_exact(case: Case, device: Device) -> None:
     assert tried >= 1
 
 
-SPLIT_CASES = [
+ONE_WORD = ("first_layer", "three_channels", "four_channels")
+WIDE_CASES = [
     pytest.param(case, id=case.name)
     for table in (conv2d, conv2d_fused)
     for case in table.CASES
-    if case.name.startswith("split")
+    if case.name.startswith("split") or case.name in ONE_WORD
 ]
 
 
-@pytest.mark.parametrize("case", SPLIT_CASES)
-def test_a_split_of_k_is_exact(case: Case, device: Device) -> None:
-    """As on a GPU of more lanes: software is busy soon, so that it splits next to nothing."""
-    wide = dataclasses.replace(device.info, device_type="integrated", vendor_id=0x5143)
+@pytest.mark.parametrize("case", WIDE_CASES)
+def test_what_software_hardly_ever_takes_is_exact(case: Case, device: Device) -> None:
+    """A split K, for GPUs of many lanes, and rows unrolled, for those with a dot product."""
+    mixed = ("mixed",) if device.info.dot_product else ()
+    gpu = dataclasses.replace(
+        device.info, device_type="integrated", vendor_id=0x5143, dot_accelerated=mixed
+    )
     graph, arrays = case.graph(), case.arrays()
     (node,) = graph.bound_nodes()
     (expected,) = node.op.reference(node, arrays)
-    eligible = node.op.candidates(node, wide).eligible
-    split = tuple(c for c in eligible if c.splits > 1)
-    assert {c.algorithm for c in split} >= {"direct_split", "im2col_split"}
+    eligible = node.op.candidates(node, gpu).eligible
+    taken = tuple(c for c in eligible if c.splits > 1 or c.unrolls)
+    wanted = {"direct_split", "im2col_split"}
+    if case.name in ONE_WORD:
+        wanted = {"direct_rows"} if mixed else set()
+    assert {c.algorithm for c in taken} >= wanted
     thorough = device.info.family is not Family.SWIFTSHADER
-    for candidate in covering(split, thorough=thorough, large_tiles=False):
+    for candidate in covering(taken, thorough=thorough, large_tiles=False):
         force = rule_for("node", candidate)
-        result = run_guarded(graph, arrays, device, force, wide)
+        result = run_guarded(graph, arrays, device, force, gpu)
         assert np.array_equal(result, expected), force
 
 

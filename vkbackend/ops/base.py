@@ -44,6 +44,7 @@ class Candidate:
     tile: tuple[int, int] = (1, 1)  # pixels x words of four output channels per invocation
     matrix: tuple[CooperativeMatrix, int] | None = None  # its shape, and the subgroup's size
     alias: bool = False  # the output is the input's own memory: nothing is dispatched
+    unrolls: bool = False  # a row of taps: short enough where a dot product is one instruction
     splits: int = 1  # parts of K, each of workgroups of its own
     image_step: int = 0  # images per dispatch where the batch is split (ops/batch.py), 0: all
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vkbackend.gpu import Dot, GpuInfo
+from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array
 from vkbackend.ops.base import (
     Candidate,
@@ -36,7 +36,6 @@ __all__ = ["ALGORITHM", "candidates", "lower", "pack"]
 
 ALGORITHM = "direct_rows"
 CHANNELS = 4  # of one word
-UNROLLED = (Dot.SIGNED, Dot.MIXED)  # rounds so short that moving the window is a tenth of them
 WIDEST = 11  # kernel and stride: the window of a row lies in registers
 
 
@@ -47,7 +46,15 @@ def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
         return Options((), (Rejected(ALGORITHM, problem),))
     kernels = tiled_kernels(geometry, gpu)
     rounds = geometry.kernel[0] * _row_words(geometry) * geometry.weight_parts
-    return enumerate_candidates(ALGORITHM, geometry, gpu, kernels, within_rows=True, rounds=rounds)
+    found = enumerate_candidates(ALGORITHM, geometry, gpu, kernels, within_rows=True, rounds=rounds)
+    if not gpu.has_dot_instruction:
+        return found
+    # Rounds are so short then that moving the window would be a third of them.
+    eligible = tuple(
+        dataclasses.replace(candidate, unrolls=candidate.dot is gpu.dot)
+        for candidate in found.eligible
+    )
+    return Options(eligible, found.rejected)
 
 
 def _problem(g: Geometry) -> str | None:
@@ -88,7 +95,7 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
         "KERNEL_WIDTH": geometry.kernel[1],
         "STRIDE_WIDTH": geometry.stride[1],
         "CHANNELS": geometry.in_channels,
-        "UNROLLS": choice.dot in UNROLLED,
+        "UNROLLS": choice.unrolls,
     }
     return [
         Dispatch(

@@ -137,6 +137,7 @@ class Geometry:
             "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
             "OUTPUT_LAYOUT": LAYOUTS[choice.output_layout].code,
             "TILE_PIXELS": choice.tile[0],
+            "ONE_IMAGE": self.batch == 1,
             "WEIGHT_PARTS": self.weight_parts,
             "REQUANTIZE": mode(self.requantize).CODE,
         }

@@ -63,7 +63,10 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
             {"Input": input_ref(), "Scratch": SCRATCH},
             (ceil_div(len(pixels), LOCAL_SIZE), rows, 1),
             geometry.push(choice.tile[1], pixels.start, len(pixels)),
-            {"INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code},
+            {
+                "INPUT_LAYOUT": LAYOUTS[choice.input_layouts[0]].code,
+                "ONE_IMAGE": geometry.batch == 1,
+            },
         )
         dispatches += [gather, gemm(geometry, choice, SCRATCH, pixels, from_scratch=True)]
     return dispatches

@@ -130,7 +130,7 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
         product,
         bindings={**product.bindings, "Output": sums},
         workgroups=(x, y, choice.splits),
-        constants={**product.constants, "SPLITS_K": choice.splits},
+        constants={**product.constants, "IS_PART": True},
     )
     constants = geometry.constants(choice)
     reduce = Dispatch(
@@ -141,8 +141,7 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
         {
             "SPLITS_K": choice.splits,
             "PIXELS_FASTEST": True,
-            "OUTPUT_LAYOUT": constants["OUTPUT_LAYOUT"],
-            "REQUANTIZE": constants["REQUANTIZE"],
+            **{name: constants[name] for name in ("OUTPUT_LAYOUT", "ONE_IMAGE", "REQUANTIZE")},
         },
     )
     return [*before, part, reduce]
