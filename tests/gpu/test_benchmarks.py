@@ -35,8 +35,8 @@ def test_quick_writes_numbers_and_a_picture(
     assert [layer["name"] for layer in facts["layers"]] == list(QUICK)
     algorithms = [{v["algorithm"] for v in layer["variants"]} for layer in facts["layers"]]
     assert algorithms == [
-        {"direct", "im2col"},
-        {"direct", "im2col", "pointwise"},
+        {"direct", "im2col", "implicit_gemm"},
+        {"direct", "im2col", "implicit_gemm", "pointwise"},
         {"direct", "im2col", "depthwise", "depthwise_rows"},
     ]
     for layer in facts["layers"]:
@@ -109,7 +109,7 @@ def test_filters_keep_what_they_name() -> None:
     (node,) = LAYERS["28-28_65_3x3"].case(1).graph().bound_nodes()
     costs = Costs(captured("adreno_660"))
     by_default = choose(node, costs, Filters())
-    assert len(by_default) == 2 * 9  # direct and im2col, nine pairs of layouts
+    assert len(by_default) == 3 * 9  # direct, im2col, implicit_gemm; nine pairs of layouts
     assert {candidate.dot.value for candidate in by_default} == {"mixed"}
     layouts, tiles = parse_layouts("4C:4C1W"), parse_tiles("4x2,8x2")
     named = Filters(["direct"], layouts=layouts, tiles=tiles, best_tiles=False)
@@ -117,7 +117,7 @@ def test_filters_keep_what_they_name() -> None:
         (c.algorithm, c.tile, *c.input_layouts, c.output_layout) for c in choose(node, costs, named)
     ]
     assert ways == [("direct", (4, 2), "4C", "4C1W"), ("direct", (8, 2), "4C", "4C1W")]
-    assert len(choose(node, costs, Filters(best_layouts=True))) == 2
+    assert len(choose(node, costs, Filters(best_layouts=True))) == 3
 
 
 def test_no_object_outlives_the_workbench(lavapipe: str) -> None:
