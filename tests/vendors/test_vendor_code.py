@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.null.large_networks import digits
+from tests.null.large_networks import resnet50
 from vkbackend import vendor
 from vkbackend.errors import DeviceError
 from vkbackend.layouts import LAYOUTS
@@ -117,7 +117,7 @@ def test_missing_drivers_are_an_error_that_says_how_to_get_them(
 
 
 def test_kernels_of_a_plan_are_distinct_and_know_their_nodes() -> None:
-    plan = resolve(digits(), "adreno_750")
+    plan = resolve(resnet50(64), "adreno_750")
     kernels = kernels_of(plan)
     nodes = {name for users in kernels.values() for name in users}
     assert nodes == {s.node.name for s in plan.steps if not s.choice.candidate.alias}
