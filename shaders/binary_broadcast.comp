@@ -52,14 +52,13 @@ layout(push_constant) uniform Parameters {
 };
 
 #ifdef FORM_TABLE
-int compute(ivec4 a, ivec4 b) { return pack_int8(look_up_pairs(a, b)); }
+int compute(ivec4 a, ivec4 b) { return pack_int8(table_bytes(pair_index(a, b))); }
 #else
 int compute(ivec4 a, ivec4 b) {
     a -= a_offset;
     b -= b_offset;
-    return pack_int8(
-        PRODUCT ? affine_product(a, b, a_scale, offset, output_storage_offset)
-                : affine_sum(a, b, a_scale, b_scale, offset, output_storage_offset));
+    ivec4 first = PRODUCT ? a * b : a;
+    return pack_int8(affine_sum(first, b, a_scale, b_scale, offset, output_storage_offset));
 }
 #endif
 

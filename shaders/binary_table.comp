@@ -19,5 +19,5 @@ void main() {
     if (word >= word_count) return;
     ivec4 a = unpack_int8(a_words[word]);
     ivec4 b = unpack_int8(b_words[word]);
-    output_words[word] = pack_int8(look_up_pairs(a, b));
+    output_words[word] = pack_int8(table_bytes(pair_index(a, b)));
 }

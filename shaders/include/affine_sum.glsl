@@ -1,6 +1,7 @@
-// An affine function of two int8 values, or of their product, each step rounded to float32 on its
-// own: used where enumerating all pairs has proved it equal to a table (vkbackend/quant/pair.py is
-// the twin). The result is clamped to the output's type, and as int8 storage holds it.
+// An affine function of two int8 values, each step rounded to float32 on its own: used where
+// enumerating all pairs has proved it equal to a table (vkbackend/quant/pair.py is the twin). Their
+// product is small too: it may stand for the first, with a scale of zero for the second. The result
+// is clamped to the output's type, and as int8 storage holds it.
 #ifndef AFFINE_SUM_GLSL
 #define AFFINE_SUM_GLSL
 
@@ -14,11 +15,6 @@ ivec4 affine_sum(ivec4 a, ivec4 b, float a_scale, float b_scale, float offset,
     precise vec4 total = from_a + shifted;
     float low = float(-128 - output_storage_offset);
     return nearest_whole(clamp(total, low, low + 255.0)) + output_storage_offset;
-}
-
-// A product of two int8 values is small too: it stands for the first, and nothing for the second.
-ivec4 affine_product(ivec4 a, ivec4 b, float scale, float offset, int output_storage_offset) {
-    return affine_sum(a * b, ivec4(0), scale, 0.0, offset, output_storage_offset);
 }
 
 #endif

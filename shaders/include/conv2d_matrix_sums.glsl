@@ -39,16 +39,12 @@ const int ELEMENTS = M_SIZE * N_SIZE / SUBGROUP_SIZE;  // of a matrix, in one in
 int totals[MATRICES_M * MATRICES_N * ELEMENTS];
 int added_products;
 
-int total_at(const int matrix, const int element) { return totals[matrix * ELEMENTS + element]; }
-
-void set_total(const int matrix, const int element, int value) {
-    totals[matrix * ELEMENTS + element] = value;
-}
+#define TOTAL(matrix, element) totals[(matrix) * ELEMENTS + (element)]
 
 void flush_sums() {
     [[unroll]] for (int i = 0; i < MATRICES_M * MATRICES_N; i++) {
         [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
-            totals[i * ELEMENTS + e] += int(sums[i][e]);
+            TOTAL(i, e) += int(sums[i][e]);
         }
         sums[i] = SUMS(0);
     }
@@ -56,10 +52,7 @@ void flush_sums() {
 }
 #else
 #define ELEMENTS sums[0].length()
-
-int total_at(const int matrix, const int element) { return sums[matrix][element]; }
-
-void set_total(const int matrix, const int element, int value) { sums[matrix][element] = value; }
+#define TOTAL(matrix, element) sums[matrix][element]
 #endif
 
 // The sums begin with the bias: every row of a matrix is the same row of parameters.
@@ -72,7 +65,7 @@ void begin_sums(int subgroup_n) {
         [[unroll]] for (int i = 0; i < MATRICES_M; i++) {
 #if defined(ELEMENT_FLOAT16)
             [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
-                set_total(i * MATRICES_N + j, e, SUM_BITS(first[e]));
+                TOTAL(i * MATRICES_N + j, e) = SUM_BITS(first[e]);
             }
             sums[i * MATRICES_N + j] = SUMS(0);
             added_products = 0;
@@ -119,9 +112,9 @@ void requantize_sums(int subgroup_n) {
             [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
                 ivec4 channel = ivec4(0, SUM_BITS(words[0][e]), SUM_BITS(words[1][e]),
                                       SUM_BITS(words[2][e]));
-                int total = total_at(i * MATRICES_N + j, e);
-                set_total(i * MATRICES_N + j, e,
-                          requantize(total, channel, output_zero_point, clamp_low, clamp_high));
+                TOTAL(i * MATRICES_N + j, e) =
+                    requantize(TOTAL(i * MATRICES_N + j, e), channel, output_zero_point, clamp_low,
+                               clamp_high);
             }
         }
     }
@@ -131,9 +124,8 @@ void requantize_sums(int subgroup_n) {
 SUMS packed_words(const int first) {
     SUMS words;
     [[unroll]] for (int e = 0; e < ELEMENTS; e++) {
-        ivec4 channel = ivec4(total_at(first, e), total_at(first + 1, e), total_at(first + 2, e),
-                              total_at(first + 3, e));
-        words[e] = BITS_SUM(pack32(i8vec4(channel)));
+        words[e] = BITS_SUM(pack32(i8vec4(TOTAL(first, e), TOTAL(first + 1, e),
+                                          TOTAL(first + 2, e), TOTAL(first + 3, e))));
     }
     return words;
 }
@@ -142,7 +134,7 @@ SUMS packed_words(const int first) {
 SUMS total_words(const int matrix) {
 #if defined(ELEMENT_FLOAT16)
     SUMS words;
-    [[unroll]] for (int e = 0; e < ELEMENTS; e++) words[e] = BITS_SUM(total_at(matrix, e));
+    [[unroll]] for (int e = 0; e < ELEMENTS; e++) words[e] = BITS_SUM(TOTAL(matrix, e));
     return words;
 #else
     return sums[matrix];

@@ -30,24 +30,25 @@ int word_of_other(int address) { return other_words[address]; }
 int other_word(int address) { return READS_OTHER ? word_of_other(address) : 0; }
 
 ivec4 of_pair(ivec4 a, ivec4 b) {
-    if (EPILOGUE == PAIRS) return look_up_pairs(a, b);
     a -= sum_a_offset;
     b -= sum_b_offset;
-    if (EPILOGUE == PRODUCT) {
-        return affine_product(a, b, sum_a_scale, sum_offset, sum_output_storage_offset);
-    }
-    return affine_sum(a, b, sum_a_scale, sum_b_scale, sum_offset, sum_output_storage_offset);
+    ivec4 first = EPILOGUE == PRODUCT ? a * b : a;
+    return affine_sum(first, b, sum_a_scale, sum_b_scale, sum_offset, sum_output_storage_offset);
 }
 
 // The word to store, from four requantised values and the second tensor's word.
+//
+// Every kernel has this once for each word of its tile before constants remove most of it, so each
+// part is written once: with twice as much NVIDIA's compiler kept cooperative matrices in memory,
+// and convolutions without any epilogue took four times as long.
 int finished_with(ivec4 lanes, int other) {
-    if (READS_OTHER) {
-        ivec4 second = unpack_int8(other);
-        lanes = MADE_SECOND ? of_pair(second, lanes) : of_pair(lanes, second);
-    } else if (EPILOGUE == TABLE) {
-        ivec4 index = lanes + 128;
-        lanes = ivec4(table_byte(index.x), table_byte(index.y), table_byte(index.z),
-                      table_byte(index.w));
+    ivec4 second = unpack_int8(other);
+    ivec4 a = MADE_SECOND ? second : lanes;
+    ivec4 b = MADE_SECOND ? lanes : second;
+    if (EPILOGUE == SUM || EPILOGUE == PRODUCT) {
+        lanes = of_pair(a, b);
+    } else if (EPILOGUE == PAIRS || EPILOGUE == TABLE) {
+        lanes = table_bytes(EPILOGUE == TABLE ? lanes + 128 : pair_index(a, b));
     }
     return pack_int8(lanes);
 }

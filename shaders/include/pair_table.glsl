@@ -6,10 +6,11 @@ layout(set = 0, binding = PAIR_TABLE_BINDING) restrict readonly buffer Table { i
 
 int table_byte(int index) { return table_words[index / 4] >> (8 * (index % 4)); }
 
-ivec4 look_up_pairs(ivec4 a, ivec4 b) {
-    ivec4 index = 256 * (a + 128) + b + 128;
+ivec4 table_bytes(ivec4 index) {
     return ivec4(table_byte(index.x), table_byte(index.y), table_byte(index.z),
                  table_byte(index.w));
 }
+
+ivec4 pair_index(ivec4 a, ivec4 b) { return 256 * (a + 128) + b + 128; }
 
 #endif
