@@ -3,6 +3,7 @@
 python benchmarks/tensor_cores.py [--device NAME] [--batch 1,32,128] [--skip equality,layers,models]
 
 First every candidate on cooperative matrices computes every case of the tests; a wrong bit ends it.
+So do those on matrices of float16, as if there were none of int8, where the self-test allows it.
 Then single layers, whose times are medians on the GPU's clock, of runs that follow each other; in
 the end benchmarks/models.py. What others take for the layers of batch 1 was measured once on an
 H200 (driver 580.159, 2026-11-22): microseconds of ExecuTorch's best kernel, of ncnn 1.0.20261020
@@ -29,6 +30,7 @@ from vkbackend.commands.text import table
 from vkbackend.contest import Contender, contender_of
 from vkbackend.costs import Costs
 from vkbackend.device import Device
+from vkbackend.device.selftest_matrices import with_proven
 from vkbackend.errors import VkBackendError
 from vkbackend.graph import BoundNode
 from vkbackend.ops.base import Candidate
@@ -63,11 +65,28 @@ LARGE = (
 )
 
 
-def check(device: Device) -> int:
+def check(device: Device) -> str:
     """How many candidates gave the reference's bits; VkBackendError on the first that did not."""
+    count = _check_cases(device, all_tiles=True)
+    whole = device.info
+    of_float = tuple(m for m in whole.cooperative_matrices if not m.computes_int8)
+    try:
+        device.info = replace(whole, cooperative_matrices=of_float)
+        with_proven(device)
+        proven = ", ".join(map(str, device.info.exact_float_matrices)) or "no shape"
+        of_float_count = _check_cases(device, all_tiles=False)
+    finally:
+        device.info = whole
+    return (
+        f"{count} candidates are exact; on matrices of float16 {of_float_count} are, "
+        f"and the self-test found exact: {proven}"
+    )
+
+
+def _check_cases(device: Device, *, all_tiles: bool) -> int:
     count = 0
     for case in CASES:
-        tried, wrong = try_case(case, device, all_tiles=True)
+        tried, wrong = try_case(case, device, all_tiles=all_tiles)
         if wrong:
             raise VkBackendError(f"{case.name}: wrong values from {', '.join(wrong)}")
         count += tried
@@ -140,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Device.open(options.device) as device:
             print(f"{device.info.name} ({device.info.driver_info})")
             if "equality" not in skipped:
-                print(f"{check(device)} candidates are exact", flush=True)
+                print(check(device), flush=True)
             if "layers" not in skipped:
                 print(layers(device), flush=True)
     except VkBackendError as error:

@@ -108,6 +108,22 @@ class CooperativeMatrix:
     saturating: bool
     scope: str
 
+    @property
+    def computes_int8(self) -> bool:
+        """Whether it multiplies int8 values and adds them up as int32."""
+        types = self.a_type, self.b_type, self.c_type, self.result_type
+        is_exact = types == ("int8", "int8", "int32", "int32") and not self.saturating
+        return is_exact and self.scope == "subgroup"
+
+    @property
+    def computes_float16(self) -> bool:
+        """Whether it multiplies float16 values and adds them up as float32."""
+        types = self.a_type, self.b_type, self.c_type, self.result_type
+        return types == ("float16", "float16", "float32", "float32") and self.scope == "subgroup"
+
+    def __str__(self) -> str:
+        return f"{self.m_size}x{self.n_size}x{self.k_size}"
+
 
 @dataclass(frozen=True)
 class GpuInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -145,3 +145,21 @@ def test_a_kernel_that_the_driver_refuses_is_an_error_that_says_what_is_wrong() 
         with pytest.raises(KernelError, match=r"^turnip:660: selftest.plain: constant .* unknown"):
             compiler.compile(Kernel("selftest.plain", (("NO_SUCH", 1),)))
         assert compiler.compile(Kernel("selftest.plain", ())).instructions
+
+
+def test_float16_matrices_compile_where_there_might_be_none_of_int8() -> None:
+    with Compiler("radv:navi31") as compiler:
+        gpu = compiler.gpu
+        shapes = tuple(m for m in gpu.cooperative_matrices if m.computes_float16)
+        gpu = replace(gpu, cooperative_matrices=shapes, exact_float_matrices=shapes)
+        plan = resolve(LARGE_NETWORKS["resnet50"](), gpu, force=["conv2d:coopmat"])
+        kernels = [k for k in vendor.kernels_of(plan) if k.shader == "conv2d_coopmat.float16"]
+        assert kernels
+        for kernel in kernels:
+            report = compiler.compile(kernel)
+            assert not report.spills, kernel
+            assert "v_wmma_f32_16x16x16_f16" in report.assembly, kernel
+        names = "SUBGROUP_SIZE", "M_SIZE", "N_SIZE", "K_SIZE"
+        values = gpu.subgroup_size, shapes[0].m_size, shapes[0].n_size, shapes[0].k_size
+        question = Kernel("selftest_matrices", tuple(zip(names, values, strict=True)))
+        assert "v_wmma_f32_16x16x16_f16" in compiler.compile(question).assembly

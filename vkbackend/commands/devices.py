@@ -21,8 +21,9 @@ EXAMPLE = "vkbackend devices\nvkbackend devices --captured"
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a device cannot be used (None: it can), and which operations went wrong on it."""
+    """A device's facts, why it cannot be used (None: it can), and which operations went wrong."""
 
+    info: GpuInfo
     unusable: str | None
     failures: tuple[str, ...] = ()
 
@@ -49,16 +50,16 @@ def run(options: Namespace) -> int:
     if options.json:
         print_json(
             [
-                _json(index, info, verdict, is_default=index == default)
-                for index, (info, verdict) in enumerate(zip(infos, verdicts, strict=True))
+                _json(index, verdict, is_default=index == default)
+                for index, verdict in enumerate(verdicts)
             ]
         )
         return 0
-    for index, (info, verdict) in enumerate(zip(infos, verdicts, strict=True)):
+    for index, verdict in enumerate(verdicts):
         if index:
             print()
-        print(f"{index}  {info.name}{'  (used by default)' if index == default else ''}")
-        print(table(_lines(info, verdict), "<<", "   "))
+        print(f"{index}  {verdict.info.name}{'  (used by default)' if index == default else ''}")
+        print(table(_lines(verdict), "<<", "   "))
     return 0
 
 
@@ -77,15 +78,16 @@ def _examine(index: int, info: GpuInfo) -> Verdict:
     """Opens the device and tests it; what goes wrong is told, so that the others are shown."""
     reason = why_not(Candidate(info), index, index)
     if reason:
-        return Verdict(reason)
+        return Verdict(info, reason)
     try:
         with Device.open(index) as device:
-            return Verdict(None, exactness(device).failures)
+            return Verdict(device.info, None, exactness(device).failures)
     except VkBackendError as error:
-        return Verdict(str(error))
+        return Verdict(info, str(error))
 
 
-def _lines(info: GpuInfo, verdict: Verdict) -> list[tuple[str, str]]:
+def _lines(verdict: Verdict) -> list[tuple[str, str]]:
+    info = verdict.info
     kind = {"cpu": "software, on the CPU"}.get(info.device_type, f"{info.device_type} GPU")
     driver = ", ".join(filter(None, (info.driver_name, info.driver_info))) or "not told"
     accelerated = ", ".join(info.dot_accelerated) or "none"
@@ -97,6 +99,7 @@ def _lines(info: GpuInfo, verdict: Verdict) -> list[tuple[str, str]]:
         ("type", f"{kind}; family {info.family.value}; Vulkan {_version(info)}"),
         ("driver", driver),
         ("dot product", forms if info.dot_product else "plain: no integer dot product"),
+        ("matrices", _matrices(info)),
         ("subgroup", f"{info.subgroup_size} invocations{sizes}"),
         ("workgroup", f"{info.max_workgroup_invocations} invocations, "
          f"{size(info.max_shared_memory_bytes)} of shared memory"),
@@ -104,6 +107,19 @@ def _lines(info: GpuInfo, verdict: Verdict) -> list[tuple[str, str]]:
          f"{size(info.max_storage_buffer_range_bytes)}"),
         *_verdict_lines(verdict),
     ]  # fmt: skip
+
+
+def _matrices(info: GpuInfo) -> str:
+    """The shapes (m x n x k) of cooperative matrices that compute int8 products exactly."""
+    of_int8 = [str(matrix) for matrix in info.cooperative_matrices if matrix.computes_int8]
+    if of_int8:
+        return f"int8, cooperative: {', '.join(of_int8)}"
+    proven = [str(matrix) for matrix in info.exact_float_matrices]
+    if proven:
+        return f"float16, cooperative, found exact for int8: {', '.join(proven)}"
+    if any(matrix.computes_float16 for matrix in info.cooperative_matrices):
+        return "none that is exact for int8"
+    return "none"
 
 
 def _verdict_lines(verdict: Verdict) -> list[tuple[str, str]]:
@@ -120,7 +136,8 @@ def _version(info: GpuInfo) -> str:
     return ".".join(map(str, info.api_version))
 
 
-def _json(index: int, info: GpuInfo, verdict: Verdict, *, is_default: bool) -> dict[str, Any]:
+def _json(index: int, verdict: Verdict, *, is_default: bool) -> dict[str, Any]:
+    info = verdict.info
     return {
         "index": index,
         "default": is_default,

@@ -37,7 +37,7 @@ def prove(device: Device, *, use_cache: bool = True) -> tuple[CooperativeMatrix,
 
     DeviceError when the device is lost.
     """
-    shapes = [m for m in device.info.cooperative_matrices if _is_float(m)]
+    shapes = [m for m in device.info.cooperative_matrices if m.computes_float16]
     if not shapes or not device.info.shader_float16:
         return ()
     module = shaders.load(_SHADER)
@@ -47,11 +47,6 @@ def prove(device: Device, *, use_cache: bool = True) -> tuple[CooperativeMatrix,
         exact = [_is_exact(device, module, shape) for shape in shapes]
         write_file(path, json.dumps({"exact": exact}).encode() + b"\n")
     return tuple(shape for shape, is_right in zip(shapes, exact, strict=True) if is_right)
-
-
-def _is_float(matrix: CooperativeMatrix) -> bool:
-    types = matrix.a_type, matrix.b_type, matrix.c_type, matrix.result_type
-    return types == ("float16", "float16", "float32", "float32") and matrix.scope == "subgroup"
 
 
 def _read(path: Path, count: int) -> list[bool] | None:
@@ -123,5 +118,5 @@ def _answers(
 
 def with_proven(device: Device) -> None:
     """Notes what is proven among the device's facts, where it has no matrices of int8."""
-    if not any(matrix.a_type == "int8" for matrix in device.info.cooperative_matrices):
+    if not any(matrix.computes_int8 for matrix in device.info.cooperative_matrices):
         device.info = dataclasses.replace(device.info, exact_float_matrices=prove(device))

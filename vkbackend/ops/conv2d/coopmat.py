@@ -36,7 +36,6 @@ from vkbackend.ops.conv2d.matrices import (
     grid_of,
     in_column_order,
     input_bytes,
-    is_float,
     output_bytes,
     variant_of,
     whole_vectors,
@@ -161,7 +160,7 @@ def _candidate(
         dispatches=2 if splits > 1 else 1,
         scratch_bytes=_scratch_bytes(g, splits) if splits > 1 else 0,
     )
-    form = Dot.FLOAT if is_float(matrix) else Dot.SIGNED
+    form = Dot.FLOAT if matrix.computes_float16 else Dot.SIGNED
     return Candidate(
         algorithm, (LAYOUT,), LAYOUT, work, form, tile, matrix=(matrix, gpu.subgroup_size)
     )
@@ -203,7 +202,7 @@ def _product(geometry: Geometry, choice: Candidate, splits: int) -> Dispatch:
     x, y, _ = grid_of(geometry, choice.tile, geometry.pixel_count)
     several = _tiles_per_workgroup(geometry, choice.tile) if splits == 1 else 1
     return Dispatch(
-        f"conv2d_coopmat.{'float16' if is_float(matrix) else 'int8'}",
+        f"conv2d_coopmat.{'float16' if matrix.computes_float16 else 'int8'}",
         {
             "Input": input_ref(),
             "Weights": weights_ref("weights"),

@@ -34,7 +34,6 @@ from vkbackend.ops.conv2d.matrices import (
     grid_of,
     in_column_order,
     input_bytes,
-    is_float,
     output_bytes,
     variant_of,
     whole_vectors,
@@ -102,7 +101,7 @@ def _reason_against(g: Geometry) -> str | None:
 
 def _problem(g: Geometry, variant: Variant, matrix: CooperativeMatrix, gpu: GpuInfo) -> str | None:
     tile = variant.tile(matrix)
-    if is_float(matrix):
+    if matrix.computes_float16:
         return "needs matrices of int8"
     if not whole_vectors(g, tile[1]):
         return "needs channels in whole 16 bytes"

@@ -36,8 +36,9 @@ class Variant:
         """
         fitting = [
             m
-            for m in (*filter(_is_int8, gpu.cooperative_matrices), *gpu.exact_float_matrices)
-            if m.k_size % 8 == 0
+            for m in gpu.cooperative_matrices
+            if (m.computes_int8 or m in gpu.exact_float_matrices)
+            and m.k_size % 8 == 0
             and self.chunk_bytes % m.k_size == 0
             and 16 % m.m_size == 0
             and m.n_size % 8 == 0
@@ -93,7 +94,7 @@ class Variant:
             return f"its tile of {tile_m}x{4 * tile_words} does not divide over {local_size} lanes"
         if gpu.subgroup_size % (self.matrices_n * matrix.n_size // 16):
             return f"its {gpu.subgroup_size} lanes do not divide into rows of outputs"
-        row_bytes = self.chunk_bytes * (2 if is_float(matrix) else 1) + SPARE_ROW_BYTES
+        row_bytes = self.chunk_bytes * (2 if matrix.computes_float16 else 1) + SPARE_ROW_BYTES
         operands = (rows + 4 * tile_words) * row_bytes
         staged = 4 * matrix.m_size * (4 * matrix.n_size + SPARE_ROW_BYTES)
         staged *= local_size // gpu.subgroup_size
@@ -104,18 +105,6 @@ class Variant:
         if g.groups > 1 and not whole_vectors(g, tile_words):
             return "needs groups whose channels come in whole 16 bytes"
         return range_problem(max(input_bytes(g), output_bytes(g)), "the larger tensor", gpu)
-
-
-def is_float(matrix: CooperativeMatrix) -> bool:
-    """Whether int8 values are computed as float16, with sums in float32."""
-    return matrix.a_type == "float16"
-
-
-def _is_int8(m: CooperativeMatrix) -> bool:
-    types = m.a_type, m.b_type, m.c_type, m.result_type
-    return (
-        types == ("int8", "int8", "int32", "int32") and m.scope == "subgroup" and not m.saturating
-    )
 
 
 NO_MATRIX = "needs cooperative matrices of int8, or of float16 that are proven exact"
