@@ -25,12 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import models
 from benchmarks.layers import LAYERS, PEERS, Layer
 from tests.cases.case import Case
-from tests.gpu.cooperative_matrices import CASES, try_case
+from tests.gpu.cooperative_matrices import CASES, try_case, without_int8
 from vkbackend.commands.text import table
 from vkbackend.contest import Contender, contender_of
 from vkbackend.costs import Costs
 from vkbackend.device import Device
-from vkbackend.device.selftest_matrices import with_proven
 from vkbackend.errors import VkBackendError
 from vkbackend.graph import BoundNode
 from vkbackend.ops.base import Candidate
@@ -68,15 +67,9 @@ LARGE = (
 def check(device: Device) -> str:
     """How many candidates gave the reference's bits; VkBackendError on the first that did not."""
     count = _check_cases(device, all_tiles=True)
-    whole = device.info
-    of_float = tuple(m for m in whole.cooperative_matrices if not m.computes_int8)
-    try:
-        device.info = replace(whole, cooperative_matrices=of_float)
-        with_proven(device)
+    with without_int8(device):
         proven = ", ".join(map(str, device.info.exact_float_matrices)) or "no shape"
         of_float_count = _check_cases(device, all_tiles=False)
-    finally:
-        device.info = whole
     return (
         f"{count} candidates are exact; on matrices of float16 {of_float_count} are, "
         f"and the self-test found exact: {proven}"

@@ -1,15 +1,18 @@
 """Runs every candidate with cooperative matrices of many cases: the inner half of a test.
 
 Started by the Python of the newest lavapipe's root, which has NumPy and the binding and no more.
-Prints one JSON line per case: its name, how many candidates ran, and those that were wrong.
+Prints one JSON line per case: its name, what the matrices hold, how many candidates ran, and those
+that were wrong.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from tests.cases.case import Case, random_values
 from tests.cases.joined import joined_case
 from vkbackend import reference
 from vkbackend.device import Device
+from vkbackend.device.selftest_matrices import with_proven
 from vkbackend.engine import Engine
 from vkbackend.ops.base import Candidate
 from vkbackend.ops.conv2d import coopmat
@@ -47,8 +51,9 @@ CASES = [
     TILES_IN_TURN,
 ]
 FEWEST_WORKGROUPS = coopmat.FEWEST_WORKGROUPS
-SLICES = ("square", "deep", "square_sum0")  # written into a slice of a joined tensor as well
-ALL_TILES = ("square", "deep", "square_sum0")  # the others take one: compiling is slow
+SLICES = ("deep", "square_sum0")  # written into a slice of a joined tensor as well
+ALL_TILES = ("deep", "square_sum0")  # the others take one: compiling is slow
+OF_FLOAT16 = ("square_sum0", "deep", "first_layer", "weight_zero_point", "long_k", "groups_of_16")
 
 
 def last_of_each(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -80,15 +85,35 @@ def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[
     return len(tried), wrong
 
 
+@contextlib.contextmanager
+def without_int8(device: Device) -> Iterator[None]:
+    """The device as if it had no matrices of int8: those of float16 that it proves exact remain."""
+    whole = device.info
+    others = tuple(m for m in whole.cooperative_matrices if not m.computes_int8)
+    device.info = replace(whole, cooperative_matrices=others)
+    try:
+        with_proven(device)
+        yield
+    finally:
+        device.info = whole
+
+
 def main(names: list[str]) -> None:
     """Runs the named cases, or all."""
     with Device.open() as device:
-        for case in CASES:
-            if names and case.name not in names:
-                continue
-            tried, wrong = try_case(case, device, all_tiles=case.name in ALL_TILES)
-            answer = {"case": case.name, "tried": tried, "wrong": wrong}
-            print(json.dumps(answer), flush=True)
+        chosen = [case for case in CASES if not names or case.name in names]
+        for case in chosen:
+            _print_answer(case, "int8", try_case(case, device, all_tiles=case.name in ALL_TILES))
+        with without_int8(device):
+            for case in chosen:
+                if case.name in OF_FLOAT16:
+                    _print_answer(case, "float16", try_case(case, device, all_tiles=False))
+
+
+def _print_answer(case: Case, element: str, found: tuple[int, list[str]]) -> None:
+    tried, wrong = found
+    answer = {"case": case.name, "element": element, "tried": tried, "wrong": wrong}
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
