@@ -3,7 +3,7 @@
 python benchmarks/models.py [--device NAME] [--batch 1,32,128,256] [--networks resnet50,mobilenetv2]
 
 ResNet-50 and MobileNetV2 for images of 224 x 224, with made weights. GPU times are medians between
-two time stamps, of runs that follow each other (a GPU that pauses lowers its clocks). PyTorch,
+two time stamps, several runs in a submission (a GPU that pauses lowers its clocks). PyTorch,
 where it is installed with CUDA, runs in the same process: fp16, channels last, in a CUDA graph.
 """
 
@@ -71,19 +71,25 @@ def measure(network: str, batch: int, device: Device, *, beside_torch: bool) -> 
 
 def _resident(engine: Engine, inputs: Sequence[Array]) -> tuple[float, float]:
     """Medians of GPU time and of submit to wait, copies of inputs and outputs not counted."""
+    in_bursts, _ = _runs(Stopwatch(engine, inputs, per_step=False))
+    _, wait = _runs(Stopwatch(engine, inputs, per_step=False, burst_s=0))
+    return statistics.median(in_bursts or wait), statistics.median(wait)
+
+
+def _runs(stopwatch: Stopwatch) -> tuple[list[float], list[float]]:
+    """GPU times, if there are time stamps, and times from submission to completion."""
     gpu: list[float] = []
     wait: list[float] = []
-    with contextlib.closing(Stopwatch(engine, inputs, per_step=False)) as stopwatch:
+    with contextlib.closing(stopwatch):
         end_s = time.perf_counter() + WARM_UP_S
         while time.perf_counter() < end_s:
             stopwatch.run()
         end_s = time.perf_counter() + MEASURING_S
-        while len(gpu) < MINIMUM_RUNS or time.perf_counter() < end_s:
+        while len(wait) < MINIMUM_RUNS or time.perf_counter() < end_s:
             begin_s = time.perf_counter()
-            times = stopwatch.run()
+            gpu += stopwatch.run() or ()
             wait.append((time.perf_counter() - begin_s) * 1e6)
-            gpu.append(times[0] if times else wait[-1])
-    return statistics.median(gpu), statistics.median(wait)
+    return gpu, wait
 
 
 def _mapped_us(model: Model, inputs: Sequence[Array]) -> float:

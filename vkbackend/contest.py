@@ -29,8 +29,6 @@ from vkbackend.tuning import Measurement
 from vkbackend.weights import WeightStore
 
 ROUNDS = 7
-BURST_S = 0.002  # of runs in a row for one sample; and at most so many
-BURST_RUNS = 20
 DROP_FACTOR = 1.6  # slower than the best by this after a round: out
 KEEP_FACTOR = 1.15  # kernels within this of the fastest are tried under every layout
 START_FACTOR = 3.0  # estimated slower than the best estimate by this: not tried
@@ -58,13 +56,10 @@ class Contender:
     samples_us: list[float] = field(default_factory=list)
 
     def sample(self) -> None:
-        """Takes one more GPU time of the node's own step: the least of a burst of runs."""
-        # The first run warms up: caches, clocks, memory that nobody has touched yet.
-        end_s = time.monotonic() + BURST_S
-        burst_us = [self._run_us() for _ in range(2)][1:]
-        while time.monotonic() < end_s and len(burst_us) < BURST_RUNS:
-            burst_us.append(self._run_us())
-        self.samples_us.append(min(burst_us))
+        """Takes one more GPU time of the node's own step, after a run that warms up: caches, clocks,
+        memory that nobody has touched yet.
+        """
+        self.samples_us.append([self._run_us() for _ in range(2)][-1])
 
     def _run_us(self) -> float:
         times = self.stopwatch.run()
