@@ -56,9 +56,8 @@ class Contender:
     samples_us: list[float] = field(default_factory=list)
 
     def sample(self) -> None:
-        """Takes one more GPU time of the node's own step, after a run that warms up: caches, clocks,
-        memory that nobody has touched yet.
-        """
+        """Takes one more GPU time of the node's own step."""
+        # The first run warms up: caches, clocks, memory that nobody has touched yet.
         self.samples_us.append([self._run_us() for _ in range(2)][-1])
 
     def _run_us(self) -> float:
