@@ -272,20 +272,24 @@ def _run(options: argparse.Namespace) -> None:
         print(f"{device.info.name} ({device.info.driver_info}), {options.samples} samples")
         kinds = {name: arena.network if name in NETWORKS else arena.layer for name in options.names}
         races = [make(name) for name, make in progress(list(kinds.items()), "timing")]
-        print(f"\n{notes_of(races)}\n")
-        for group in (PEERS, NETWORKS):
-            if some := [race for race in races if (race.name in NETWORKS) == (group is NETWORKS)]:
-                print(table_of(some, options.clock), end="\n\n")
-        if options.json:
-            options.json.write_text(json.dumps(facts_of(races, device, options), indent=1) + "\n")
-        if options.plot:
-            draw(races, device.info.name, options.clock, options.plot)
-        # ncnn's networks have to be gone before its Vulkan instance is.
+        _report(races, device, options)
+        # ncnn's networks have to be gone before its Vulkan instance is: nobody else may know them.
         races.clear()
         kinds.clear()
         if arena.ncnn is not None:
             gc.collect()
             arena.ncnn.close()
+
+
+def _report(races: Sequence[Race], device: Device, options: argparse.Namespace) -> None:
+    print(f"\n{notes_of(races)}\n")
+    for group in (PEERS, NETWORKS):
+        if some := [race for race in races if (race.name in NETWORKS) == (group is NETWORKS)]:
+            print(table_of(some, options.clock), end="\n\n")
+    if options.json:
+        options.json.write_text(json.dumps(facts_of(races, device, options), indent=1) + "\n")
+    if options.plot:
+        draw(races, device.info.name, options.clock, options.plot)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
