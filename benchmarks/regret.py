@@ -44,7 +44,7 @@ MINIMUM_RUNS = 30
 
 def fixed_plans(graph: Graph, gpu: GpuInfo, measured: Costs | None) -> dict[str, Plan]:
     """Every plan that follows from a rule, by what the table calls it."""
-    plans = {"auto": resolve(graph, gpu)}
+    plans = {"auto": resolve(graph, gpu), "auto, unfused": resolve(graph, gpu, fuse=False)}
     if measured:
         plans["tuned"] = resolve(graph, gpu, costs=measured)
     plans["executorch"] = resolve(graph, gpu, policy="executorch")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from vkbackend.errors import KernelError
 from vkbackend.gpu import INTEGER_DOTS, Dot, Family, GpuInfo
 from vkbackend.layouts import LAYOUTS
 from vkbackend.ops.conv2d.depthwise import TILES as DEPTHWISE_TILES
+from vkbackend.ops.conv2d.depthwise_dot import FORMS as DEPTHWISE_DOT_FORMS
+from vkbackend.ops.conv2d.depthwise_dot import TILES as DEPTHWISE_DOT_TILES
 from vkbackend.ops.conv2d.depthwise_rows import TILES as ROW_TILES
 from vkbackend.ops.conv2d.enumerate import FLOAT_TILES, TILES
 from vkbackend.resolve import resolve
@@ -66,6 +69,10 @@ def kernels(gpu: GpuInfo, layout: str) -> Iterator[tuple[str, str, tuple[int, in
     for tile in ROW_TILES:
         constants = (*both, ("TILE_PIXELS", tile[0]))
         yield "conv2d_depthwise_rows", "-", tile, Kernel("conv2d_depthwise_rows.plain", constants)
+    for dot, tile in itertools.product(DEPTHWISE_DOT_FORMS, DEPTHWISE_DOT_TILES):
+        constants = (*both, ("TILE_PIXELS", tile[0]))
+        name = "conv2d_depthwise_dot"
+        yield name, dot.value, tile, Kernel(f"{name}.{dot.value}", constants)
     yield "conv2d_im2col", "-", (1, 1), Kernel("conv2d_im2col", both[:1])
 
 
