@@ -116,6 +116,7 @@ def _first_that_compiles(
     owned: bool,
 ) -> Model:
     """A model whose every kernel the driver takes: drivers of phones fail at single ones."""
+    failure: KernelError | None = None
     while True:
         try:
             plan = plan_for(graph)
@@ -123,11 +124,12 @@ def _first_that_compiles(
             if excluded:
                 raise list(excluded.values())[-1] from None
             raise
+        if failure is not None:
+            warnings.warn(f"{failure}: taking the next best way", RuntimeWarning, stacklevel=4)
         try:
             return Model(plan, device, replan=plan_for, owns_device=owned)
         except KernelError as error:
-            excluded[error.node, error.algorithm] = error
-            warnings.warn(f"{error}: taking the next best way", RuntimeWarning, stacklevel=4)
+            excluded[error.node, error.algorithm] = failure = error
 
 
 def _warn_if_inexact(device: Device) -> None:
