@@ -259,9 +259,7 @@ class Stopwatch:
         self._step_count = len(engine.plan.steps) if per_step else 1
         self._slot = engine.timed_slot(arrays, per_step=per_step)
         try:
-            # The second run, since drivers and caches have work of their own in the first.
-            once_s = sum([self.run() or () for _ in range(2)][-1]) / 1e6 if burst_s else 0.0
-            repeats = min(BURST_RUNS, int(burst_s / once_s)) if once_s else 1
+            repeats = self._repeats(burst_s) if burst_s else 1
             if repeats > 1:
                 slot = engine.timed_slot(arrays, per_step=per_step, repeats=repeats)
                 self._slot, once = slot, self._slot
@@ -269,6 +267,15 @@ class Stopwatch:
         except BaseException:
             self.close()
             raise
+
+    def _repeats(self, burst_s: float) -> int:
+        """How many runs fit a burst."""
+        # The second run tells, since drivers and caches have work of their own in the first.
+        for _ in range(2):
+            once_s = sum(self.run() or ()) / 1e6
+            if not 0 < once_s < burst_s:
+                return 1
+        return min(BURST_RUNS, int(burst_s / once_s))
 
     def run(self) -> list[float] | None:
         """GPU microseconds of every step, or of all together, medians of the submission's runs;
