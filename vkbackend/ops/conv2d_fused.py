@@ -158,14 +158,17 @@ def _options(geometry: Geometry, others: tuple[TensorType, ...], gpu: GpuInfo) -
     alone = options(geometry, gpu)
     if not others:
         return alone
+    read = {
+        layout: sum(size_bytes(layout, tensor.shape) for tensor in others)
+        for layout in {candidate.output_layout for candidate in alone.eligible}
+    }
     works: dict[tuple[int, str], Work] = {}
     found = []
     for candidate in alone.eligible:
         layout = candidate.output_layout
         key = id(candidate.work), layout  # candidates that differ in form share their work
         if key not in works:
-            read = sum(size_bytes(layout, tensor.shape) for tensor in others)
-            bytes_read = candidate.work.bytes_read + read
+            bytes_read = candidate.work.bytes_read + read[layout]
             works[key] = dataclasses.replace(candidate.work, bytes_read=bytes_read)
         layouts = (*candidate.input_layouts, *(layout for _ in others))
         found.append(dataclasses.replace(candidate, input_layouts=layouts, work=works[key]))

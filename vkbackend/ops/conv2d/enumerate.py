@@ -121,10 +121,10 @@ def enumerate_candidates(
         # A CPU's cores share workgroups out, a GPU's subgroups: those without work cost nothing.
         unit = LOCAL_SIZE if gpu.is_software else min(LOCAL_SIZE, gpu.subgroup_size)
         invocations = ceil_div(pixel_tiles, unit) * unit * grid[1]
+        too_large = grid_problem(grid, gpu)
         for in_layout, out_layout in itertools.product(CHANNEL_PACKED, CHANNEL_PACKED):
             sizes = read[in_layout], written[out_layout]
-            problem = grid_problem(grid, gpu) or size_problem(sizes, gpu)
-            if problem:
+            if problem := too_large or size_problem(sizes, gpu):
                 problems[problem] = None
                 continue
             work = Work(
