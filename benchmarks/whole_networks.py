@@ -104,7 +104,7 @@ class Runner:
 
     def time_us(self, stopwatch: Stopwatch) -> float:
         """GPU time of one run, after another that nobody counts."""
-        times = [stopwatch.run() for _ in range(2)][-1]
+        times = stopwatch.run_warm()
         if times is None:
             raise DeviceError(f"{self.device.info.name} has no timestamps")
         return times[0]

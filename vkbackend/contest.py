@@ -57,15 +57,11 @@ class Contender:
 
     def sample(self) -> None:
         """Takes one more GPU time of the node's own step."""
-        # The first run warms up: caches, clocks, memory that nobody has touched yet.
-        self.samples_us.append([self._run_us() for _ in range(2)][-1])
-
-    def _run_us(self) -> float:
-        times = self.stopwatch.run()
+        times = self.stopwatch.run_warm()
         if times is None:
             name = self.engine.device.info.name
             raise DeviceError(f"{name} has no timestamps, and tuning times by the GPU's clock")
-        return max(times[self.step], SHORTEST_US)
+        self.samples_us.append(max(times[self.step], SHORTEST_US))
 
     def close(self) -> None:
         """Frees everything."""

@@ -288,6 +288,11 @@ class Stopwatch:
         runs = np.diff(stamps).reshape(-1, self._step_count)
         return [float(time_us) for time_us in np.median(runs, axis=0)]
 
+    def run_warm(self) -> list[float] | None:
+        """As `run`, after a run that warms up: caches, clocks, memory that nobody has touched."""
+        self.run()
+        return self.run()
+
     def close(self) -> None:
         """Frees its buffers."""
         self._slot.close()

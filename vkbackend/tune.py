@@ -257,7 +257,7 @@ def _alternate(stopwatches: Sequence[Stopwatch]) -> list[list[float]]:
         for stopwatch, taken in list(zip(stopwatches, samples, strict=True))[
             :: 1 if run % 2 else -1
         ]:
-            times = [stopwatch.run() for _ in range(2)][-1]
+            times = stopwatch.run_warm()
             assert times is not None
             taken.append(times[0])
     return samples
