@@ -54,10 +54,10 @@ def conv2d(
     int, (h, w) or (top, left, bottom, right). `clamp` bounds y's values. y has x's dtype unless
     `y_dtype` is given.
 
-    `algorithm` is direct, im2col, pointwise, depthwise or depthwise_rows, or one of the first three
-    with `_split` behind it (K shared among workgroups, for few pixels), also with a dot product
-    and a tile ("im2col/signed@4x2"); `layout` is 4C, 4C1W or 4W4C, or (input, output). What is not
-    given is chosen for the device. InputError, GraphError and ResolveError say what does not fit.
+    `algorithm` is one of ops.conv2d.operator.ALGORITHMS, such as direct or im2col, also with a dot
+    product and a tile ("im2col/signed@4x2"); `layout` is 4C, 4C1W or 4W4C, or (input, output). What
+    is not given is chosen for the device. InputError, GraphError and ResolveError say what does not
+    fit.
     """
     _verify(x, w, bias)
     operator = Conv2d(

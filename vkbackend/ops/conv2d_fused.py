@@ -1,7 +1,7 @@
 """conv2d_fused: a convolution and the element-wise node behind it, in one kernel.
 
-Made by rewrite.py when a graph is resolved, never by a frontend. The bits are those of the two
-nodes: the kernel requantises as the convolution does and goes on from that int8 value.
+Made by vkbackend/rewrite when a graph is resolved, never by a frontend. The bits are those of the
+two nodes: the kernel requantises as the convolution does and goes on from that int8 value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """join: a concatenation of channels of which some parts are made where they belong.
 
-Made by rewrite.py when a graph is resolved, never by a frontend. The kernels that make those parts
-write into slices of the joined tensor; what is left is copied.
+Made by vkbackend/rewrite when a graph is resolved, never by a frontend. The kernels that make those
+parts write into slices of the joined tensor; what is left is copied.
 """
 
 from __future__ import annotations
