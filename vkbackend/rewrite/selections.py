@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from vkbackend.graph import Array, Node
 from vkbackend.ops.conv2d import Conv2d
+from vkbackend.ops.conv2d.weights import zero_weights
 from vkbackend.rewrite.copies import copy_of
 from vkbackend.rewrite.editor import Editor
 
@@ -39,8 +38,6 @@ def fold_selections(editor: Editor) -> None:
 def _spread(constants: Mapping[str, Array], channels: Array, count: int) -> Array:
     """The weights of picked channels among those of all, the others zero."""
     weight = constants["weight"]
-    zero_point = constants.get("weight_zero_point", np.zeros(1, np.int32))
-    wide = np.empty((weight.shape[0], count, *weight.shape[2:]), np.int8)
-    wide[:] = np.broadcast_to(zero_point, weight.shape[:1]).reshape(-1, 1, 1, 1)
+    wide = zero_weights(constants, (weight.shape[0], count, *weight.shape[2:]))
     wide[:, channels] = weight
     return wide

@@ -19,7 +19,6 @@ from vkbackend.ops.base import (
     Candidate,
     Dispatch,
     Options,
-    Rejected,
     Work,
     ceil_div,
     grid_problem,
@@ -28,11 +27,11 @@ from vkbackend.ops.base import (
     weights_ref,
 )
 from vkbackend.ops.conv2d.epilogue import output_bindings
-from vkbackend.ops.conv2d.geometry import Geometry
+from vkbackend.ops.conv2d.geometry import SCRATCH_LIMIT_BYTES, Geometry
 from vkbackend.ops.conv2d.matrices import (
     LAYOUT,
-    NO_MATRIX,
     Variant,
+    fitting_variants,
     grid_of,
     in_column_order,
     input_bytes,
@@ -40,7 +39,7 @@ from vkbackend.ops.conv2d.matrices import (
     variant_of,
     whole_vectors,
 )
-from vkbackend.ops.conv2d.weights import Int32, pack_rows
+from vkbackend.ops.conv2d.weights import Int32, pack_rows, zero_weights
 
 ALGORITHM = "coopmat"
 SPLIT = "coopmat_split"
@@ -49,7 +48,6 @@ MOST_TILES = 4  # that a workgroup computes one after the other
 SHORT_K_BYTES = 256
 FEWEST_WORKGROUPS = 1024  # that are left then
 SPLIT_CHUNKS = 4  # a part of K is at least so many chunks long
-SCRATCH_LIMIT_BYTES = 16 << 20
 MASK_BITS = 16  # of each axis, in the kernel's masks of taps inside the image
 
 
@@ -64,19 +62,13 @@ VARIANTS = (
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
     """Eligible with cooperative matrices of int8, or of float16 that are proven exact."""
     found: dict[tuple[str, tuple[int, int]], Candidate] = {}
-    problems: dict[str, None] = {}
-    for variant in VARIANTS:
-        matrix = variant.matrix(gpu)
-        problem = _problem(geometry, variant, matrix, gpu) if matrix else NO_MATRIX
-        if problem or matrix is None:
-            problems[str(problem)] = None
-            continue
+    fitting, rejected = fitting_variants(ALGORITHM, VARIANTS, geometry, gpu, _problem)
+    for variant, matrix in fitting:
         tile = variant.tile(matrix)
         found.setdefault((ALGORITHM, tile), _candidate(ALGORITHM, geometry, variant, matrix, gpu))
         splits = split_count(geometry, variant, matrix)
-        if splits > 1 and _scratch_bytes(geometry, splits) <= SCRATCH_LIMIT_BYTES:
+        if splits > 1 and geometry.sums_bytes(splits) <= SCRATCH_LIMIT_BYTES:
             found.setdefault((SPLIT, tile), _candidate(SPLIT, geometry, variant, matrix, gpu))
-    rejected = () if found else tuple(Rejected(ALGORITHM, reason) for reason in problems)
     return Options(tuple(found.values()), rejected)
 
 
@@ -106,9 +98,7 @@ def _folded_weight(constants: Mapping[str, Array]) -> Array:
     """int8 [oc, 4 * kw, kh, 1]; what pads the channels stands for zero."""
     weight = constants["weight"]
     out_channels, channels, rows, columns = weight.shape
-    wide = np.zeros((out_channels, columns, 4, rows), np.int8)
-    zero_point = constants.get("weight_zero_point", np.zeros(1, np.int32))
-    wide[:] = np.broadcast_to(zero_point, (out_channels,)).reshape(-1, 1, 1, 1)
+    wide = zero_weights(constants, (out_channels, columns, 4, rows))
     wide[:, :, :channels] = weight.transpose(0, 3, 1, 2)
     return wide.reshape(out_channels, 4 * columns, rows, 1)
 
@@ -134,10 +124,6 @@ def _same_pixels(g: Geometry) -> bool:
     return g.is_pointwise and g.stride == (1, 1)
 
 
-def _scratch_bytes(geometry: Geometry, splits: int) -> int:
-    return 16 * splits * geometry.pixel_count * geometry.out_words
-
-
 def _problem(g: Geometry, variant: Variant, matrix: CooperativeMatrix, gpu: GpuInfo) -> str | None:
     tile = variant.tile(matrix)
     if any(g.padding) and max(g.kernel) > MASK_BITS:
@@ -158,7 +144,7 @@ def _candidate(
         bytes_written=output_bytes(g),
         invocations=x * y * splits * variant.local_size(gpu.subgroup_size),
         dispatches=2 if splits > 1 else 1,
-        scratch_bytes=_scratch_bytes(g, splits) if splits > 1 else 0,
+        scratch_bytes=g.sums_bytes(splits) if splits > 1 else 0,
     )
     form = Dot.FLOAT if matrix.computes_float16 else Dot.SIGNED
     return Candidate(

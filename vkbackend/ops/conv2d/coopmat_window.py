@@ -29,8 +29,8 @@ from vkbackend.ops.conv2d.epilogue import output_bindings
 from vkbackend.ops.conv2d.geometry import Geometry, Pair
 from vkbackend.ops.conv2d.matrices import (
     LAYOUT,
-    NO_MATRIX,
     Variant,
+    fitting_variants,
     grid_of,
     in_column_order,
     input_bytes,
@@ -79,15 +79,9 @@ def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
     if reason:
         return Options((), (Rejected(ALGORITHM, reason),))
     found: dict[tuple[int, int], Candidate] = {}
-    problems: dict[str, None] = {}
-    for variant in VARIANTS:
-        matrix = variant.matrix(gpu)
-        problem = _problem(geometry, variant, matrix, gpu) if matrix else NO_MATRIX
-        if problem or matrix is None:
-            problems[str(problem)] = None
-        else:
-            found.setdefault(variant.tile(matrix), _candidate(geometry, variant, matrix, gpu))
-    rejected = () if found else tuple(Rejected(ALGORITHM, reason) for reason in problems)
+    fitting, rejected = fitting_variants(ALGORITHM, VARIANTS, geometry, gpu, _problem)
+    for variant, matrix in fitting:
+        found.setdefault(variant.tile(matrix), _candidate(geometry, variant, matrix, gpu))
     return Options(tuple(found.values()), rejected)
 
 

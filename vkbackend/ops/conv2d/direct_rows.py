@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from vkbackend.gpu import GpuInfo
 from vkbackend.graph import Array
 from vkbackend.ops.base import (
@@ -30,7 +28,7 @@ from vkbackend.ops.conv2d.enumerate import (
 )
 from vkbackend.ops.conv2d.epilogue import output_bindings
 from vkbackend.ops.conv2d.geometry import Geometry
-from vkbackend.ops.conv2d.weights import Int32, pack_tiles
+from vkbackend.ops.conv2d.weights import Int32, pack_tiles, zero_weights
 
 __all__ = ["ALGORITHM", "candidates", "lower", "pack"]
 
@@ -77,11 +75,9 @@ def pack(geometry: Geometry, constants: Mapping[str, Array], choice: Candidate) 
     """As other tiles' weights, each row of taps as one tap of more channels."""
     g = geometry
     weight = constants["weight"]
-    zero_point = constants.get("weight_zero_point", np.zeros(1, np.int32))
     channels = 4 * _row_words(g)
     # What fills the last word stands for zero.
-    dense = np.empty((g.out_channels, channels, g.kernel[0], 1), np.int8)
-    dense[:] = np.broadcast_to(zero_point, (g.out_channels,)).reshape(-1, 1, 1, 1)
+    dense = zero_weights(constants, (g.out_channels, channels, g.kernel[0], 1))
     rows = weight.transpose(0, 3, 1, 2).reshape(g.out_channels, -1, g.kernel[0], 1)
     dense[:, : rows.shape[1]] = rows
     folded = dataclasses.replace(g, in_channels=channels, kernel=(g.kernel[0], 1))

@@ -12,6 +12,7 @@ from vkbackend.ops.conv2d.epilogue import NO_SUM
 from vkbackend.quant.requantize import mode
 
 Pair = tuple[int, int]
+SCRATCH_LIMIT_BYTES = 16 << 20  # of one convolution: columns, and sums of a split K
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class Geometry:
     def pixel_count(self) -> int:
         """Output pixels over the whole batch."""
         return self.batch * self.out_size[0] * self.out_size[1]
+
+    def sums_bytes(self, splits: int) -> int:
+        """Scratch for int32 sums of all outputs, as many times as K is split."""
+        return 16 * splits * self.pixel_count * self.out_words
 
     @property
     def macs(self) -> int:

@@ -21,14 +21,13 @@ from vkbackend.ops.base import (
     input_ref,
 )
 from vkbackend.ops.conv2d.enumerate import enumerate_candidates, tiled_kernels
-from vkbackend.ops.conv2d.geometry import Geometry
+from vkbackend.ops.conv2d.geometry import SCRATCH_LIMIT_BYTES, Geometry
 from vkbackend.ops.conv2d.pointwise import gemm
 from vkbackend.ops.conv2d.weights import pack_tiles as pack
 
 __all__ = ["ALGORITHM", "candidates", "lower", "pack"]
 
 ALGORITHM = "im2col"
-SCRATCH_LIMIT_BYTES = 16 << 20
 
 
 def chunk_pixels(geometry: Geometry) -> int:

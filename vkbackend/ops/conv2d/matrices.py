@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vkbackend.gpu import CooperativeMatrix, GpuInfo
 from vkbackend.layouts import size_bytes
-from vkbackend.ops.base import Candidate, Constant, Grid, ceil_div, range_problem
+from vkbackend.ops.base import Candidate, Constant, Grid, Rejected, ceil_div, range_problem
 from vkbackend.ops.conv2d.geometry import Geometry
 from vkbackend.ops.conv2d.weights import Int8
 from vkbackend.quant.requantize import mode
@@ -108,6 +108,25 @@ class Variant:
 
 
 NO_MATRIX = "needs cooperative matrices of int8, or of float16 that are proven exact"
+
+
+Problem = Callable[[Geometry, Variant, CooperativeMatrix, GpuInfo], str | None]
+
+
+def fitting_variants(
+    algorithm: str, variants: Sequence[Variant], geometry: Geometry, gpu: GpuInfo, problem: Problem
+) -> tuple[list[tuple[Variant, CooperativeMatrix]], tuple[Rejected, ...]]:
+    """Those that a GPU can run, with their matrices; if there are none, what is against each."""
+    fitting = []
+    reasons: dict[str, None] = {}
+    for variant in variants:
+        matrix = variant.matrix(gpu)
+        reason = problem(geometry, variant, matrix, gpu) if matrix else NO_MATRIX
+        if matrix and not reason:
+            fitting.append((variant, matrix))
+        else:
+            reasons[str(reason)] = None
+    return fitting, () if fitting else tuple(Rejected(algorithm, reason) for reason in reasons)
 
 
 def variant_of(variants: Sequence[Variant], choice: Candidate) -> Variant:

@@ -27,7 +27,7 @@ from vkbackend.ops.base import (
 )
 from vkbackend.ops.conv2d import direct, im2col, implicit_gemm, pointwise
 from vkbackend.ops.conv2d.epilogue import output_bindings
-from vkbackend.ops.conv2d.geometry import Geometry
+from vkbackend.ops.conv2d.geometry import SCRATCH_LIMIT_BYTES, Geometry
 from vkbackend.ops.conv2d.weights import Int32, pack_tiles
 
 __all__ = ["ALGORITHMS", "candidates", "lower", "pack"]
@@ -39,7 +39,6 @@ BASES: dict[str, ModuleType] = {
 ALGORITHMS = tuple(BASES)
 SHORTEST_WORDS = 4  # of a tap in a part: what a tap costs by itself is to be small beside them
 SHORTEST_ROUNDS = 16  # of a part, over all taps
-SCRATCH_LIMIT_BYTES = 16 << 20
 
 
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
@@ -92,7 +91,7 @@ def _split(geometry: Geometry, work: Work, most: int, gpu: GpuInfo) -> tuple[Wor
     if work.dispatches > 2:
         return "needs columns that fit the scratch at once"
     splits = min(wanted, most, gpu.max_workgroup_count[2])
-    scratch = _sums_offset_bytes(work.scratch_bytes) + _sums_bytes(geometry, splits)
+    scratch = _sums_offset_bytes(work.scratch_bytes) + geometry.sums_bytes(splits)
     if scratch > SCRATCH_LIMIT_BYTES:
         return f"needs {scratch} bytes of scratch, more than {SCRATCH_LIMIT_BYTES}"
     split = dataclasses.replace(
@@ -102,10 +101,6 @@ def _split(geometry: Geometry, work: Work, most: int, gpu: GpuInfo) -> tuple[Wor
         scratch_bytes=scratch,
     )
     return split, splits
-
-
-def _sums_bytes(geometry: Geometry, splits: int) -> int:
-    return 16 * splits * geometry.pixel_count * geometry.out_words
 
 
 def _sums_offset_bytes(columns_bytes: int) -> int:

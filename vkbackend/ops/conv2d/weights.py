@@ -39,6 +39,14 @@ def parts(constants: Mapping[str, Array]) -> list[Int8]:
     return found
 
 
+def zero_weights(constants: Mapping[str, Array], shape: tuple[int, ...]) -> Int8:
+    """int8 of a shape [oc, ...], every weight one that stands for zero."""
+    zero_point = np.broadcast_to(constants.get("weight_zero_point", 0), shape[:1])
+    filled = np.empty(shape, np.int8)
+    filled[:] = zero_point.reshape(-1, *(1,) * (len(shape) - 1))
+    return filled
+
+
 def mode_parameters(geometry: Geometry, constants: Mapping[str, Array]) -> Int32:
     """int32 [oc, 2 or 3]: the requantisation mode's parameters of every output channel."""
     scales = np.broadcast_to(constants["weight_scale"], (geometry.out_channels,))
