@@ -328,7 +328,8 @@ class _Estimate:
         algorithm = candidate.algorithm.removesuffix("_split")  # computes as the whole does
         arithmetic = work.macs / self._rates[candidate.dot] if work.macs else 0.0
         if arithmetic:
-            arithmetic *= max(1.0, self._busy_invocations / max(1, work.invocations))
+            under_way = max(1, work.invocations * work.depth)
+            arithmetic *= max(1.0, self._busy_invocations / under_way)
             arithmetic *= table.algorithm_factor.get(algorithm, 1.0)
             arithmetic *= table.tile_factor.get(candidate.tile, 1.0)
             for layout in candidate.input_layouts:

@@ -41,6 +41,10 @@ WINDOWS = [
     conv2d.conv("window_parts", (1, 16, 6, 7), 9, (3, 3), weight_zero_point=19, x=conv2d.UINT8),
 ]
 TILES_IN_TURN = conv2d.conv("tiles_in_turn", (1, 20, 23, 29), 37, (1, 1))
+LONG_CHUNKS = [
+    conv2d.conv("long_chunks", (1, 800, 3, 5), 20, (1, 1), x=conv2d.UINT8),
+    conv2d.conv("long_chunks_of_taps", (1, 20, 5, 6), 9, (3, 3), padding=(1, 1, 1, 1)),
+]
 CASES = [
     *conv2d.CASES,
     *conv2d_fused.CASES,
@@ -50,6 +54,7 @@ CASES = [
     ALIGNED,
     GROUPS,
     TILES_IN_TURN,
+    *LONG_CHUNKS,
 ]
 SLICES = ("deep", "square_sum0")  # written into a slice of a joined tensor as well
 ALL_TILES = ("deep", "square_sum0")  # the others take one: compiling is slow
@@ -63,10 +68,14 @@ def last_of_each(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def try_case(case: Case, device: Device, *, all_tiles: bool) -> tuple[int, list[str]]:
     """How many candidates ran, and those that gave other bits than the reference."""
-    # Of one, a workgroup is to compute several tiles, however few there are. What comes after is
-    # to be lowered as ever: benchmarks check first and then time in the same process.
-    fewest = 1 if case is TILES_IN_TURN else coopmat.FEWEST_WORKGROUPS
-    with mock.patch.object(coopmat, "FEWEST_WORKGROUPS", fewest):
+    # What comes after is to be lowered as ever: benchmarks check first and then time in the same
+    # process.
+    changed: dict[str, int] = {}
+    if case is TILES_IN_TURN:
+        changed = {"FEWEST_WORKGROUPS": 1}  # a workgroup computes several, however few there are
+    elif case in LONG_CHUNKS:
+        changed = {"BYTES_PER_LANE": 8}  # where a subgroup has eight lanes, too
+    with mock.patch.dict(vars(coopmat), changed):
         return _try_case(case, device, all_tiles=all_tiles)
 
 

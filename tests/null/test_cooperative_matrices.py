@@ -86,3 +86,21 @@ def test_the_questions_reach_what_a_float32_holds_exactly() -> None:
 )
 def test_devices_tells_the_matrices(gpu: GpuInfo, text: str) -> None:
     assert dict(_lines(Verdict(gpu, None)))["matrices"] == text
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "chunk_bytes"),
+    [(64, 14, 64), (96, 14, 128), (768, 14, 256), (1024, 7, 256), (1024, 224, 64)],
+)
+def test_a_small_tile_takes_long_chunks_of_a_long_k_where_workgroups_are_few(
+    channels: int, size: int, chunk_bytes: int
+) -> None:
+    (node,) = conv("pointwise", (1, channels, size, size), 64, (1, 1)).graph().bound_nodes()
+    (small,) = (
+        candidate
+        for candidate in node.op.candidates(node, H200).eligible
+        if (candidate.algorithm, candidate.tile) == ("coopmat", (32, 16))
+    )
+    assert small.chunk_bytes == chunk_bytes
+    (dispatch,) = node.op.lower(node, small)
+    assert dispatch.constants["CHUNK_K"] == chunk_bytes

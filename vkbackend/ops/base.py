@@ -30,6 +30,7 @@ class Work:
     invocations: int = 0
     dispatches: int = 1
     scratch_bytes: int = 0
+    depth: int = 1  # how many times the usual loads an invocation has under way
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Candidate:
     dot: Dot = Dot.PLAIN
     tile: tuple[int, int] = (1, 1)  # pixels x words of four output channels per invocation
     matrix: tuple[CooperativeMatrix, int] | None = None  # its shape, and the subgroup's size
+    chunk_bytes: int = 0  # of K in shared memory at once, with cooperative matrices
     alias: bool = False  # the output is the input's own memory: nothing is dispatched
     unrolls: bool = False  # a row of taps: short enough where a dot product is one instruction
     splits: int = 1  # parts of K, each of workgroups of its own

@@ -47,16 +47,24 @@ WANTED_WORKGROUPS = 256  # what keeps a large GPU busy; a split makes so many wh
 MOST_TILES = 4  # that a workgroup computes one after the other
 SHORT_K_BYTES = 256
 FEWEST_WORKGROUPS = 1024  # that are left then
-SPLIT_CHUNKS = 4  # a part of K is at least so many chunks long
+SPLIT_BYTES = 256  # a part of K is at least so long
+LONGEST_K_BYTES = 768  # from where on chunks are the longest
+LONG_CHUNK_WORKGROUPS = 512  # with more, other workgroups hide what loads take
+BYTES_PER_LANE = 2  # of every row of a chunk, at most: what is loaded ahead stays in registers
 MASK_BITS = 16  # of each axis, in the kernel's masks of taps inside the image
 
 
-# Tiles of 128x128, 64x64 and 32x64 with matrices of 16x16 and 16x8.
+# Tiles of 128x128, 64x64 and 32x64 with matrices of 16x16 and 16x8. The smallest is for few
+# workgroups, where nothing but more loads at once hides how long each takes: of the chunks that
+# its K fills, it takes the longest.
 VARIANTS = (
     Variant(4, 2, 2, 4),
     Variant(2, 2, 2, 4, narrow=True),
+    Variant(2, 2, 1, 4, chunk_bytes=256, narrow=True),
+    Variant(2, 2, 1, 4, chunk_bytes=128, narrow=True),
     Variant(2, 2, 1, 4, narrow=True),
 )
+USUAL_CHUNK_BYTES = 64
 
 
 def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
@@ -77,7 +85,8 @@ def split_count(geometry: Geometry, variant: Variant, matrix: CooperativeMatrix)
     tile = variant.tile(matrix)
     workgroups = ceil_div(geometry.pixel_count, tile[0]) * ceil_div(geometry.out_words, tile[1])
     chunks = ceil_div(row_bytes(geometry, tile[1]), variant.chunk_bytes)
-    return max(1, min(ceil_div(WANTED_WORKGROUPS, workgroups), chunks // SPLIT_CHUNKS))
+    part_chunks = max(1, SPLIT_BYTES // variant.chunk_bytes)
+    return max(1, min(ceil_div(WANTED_WORKGROUPS, workgroups), chunks // part_chunks))
 
 
 def folds_rows(g: Geometry) -> bool:
@@ -128,8 +137,21 @@ def _problem(g: Geometry, variant: Variant, matrix: CooperativeMatrix, gpu: GpuI
     tile = variant.tile(matrix)
     if any(g.padding) and max(g.kernel) > MASK_BITS:
         return f"needs kernels of at most {MASK_BITS} taps an axis where there is padding"
+    longest = _longest_chunk_bytes(g, tile, variant.local_size(gpu.subgroup_size))
+    if variant.chunk_bytes > longest:
+        return f"its chunks of {variant.chunk_bytes} bytes of K are longer than {longest}"
     problem = variant.problem(g, tile[0], matrix, gpu)
     return problem or grid_problem(grid_of(g, tile, g.pixel_count), gpu)
+
+
+def _longest_chunk_bytes(g: Geometry, tile: tuple[int, int], lanes: int) -> int:
+    """What K fills and lanes can load; a gather (more taps than one) costs registers too."""
+    x, y, _ = grid_of(g, tile, g.pixel_count)
+    k_bytes = row_bytes(g, tile[1])
+    if x * y > LONG_CHUNK_WORKGROUPS or k_bytes <= USUAL_CHUNK_BYTES:
+        return USUAL_CHUNK_BYTES
+    wanted = 256 if g.is_pointwise and k_bytes >= LONGEST_K_BYTES else 128
+    return max(USUAL_CHUNK_BYTES, min(wanted, BYTES_PER_LANE * lanes))
 
 
 def _candidate(
@@ -145,10 +167,18 @@ def _candidate(
         invocations=x * y * splits * variant.local_size(gpu.subgroup_size),
         dispatches=2 if splits > 1 else 1,
         scratch_bytes=g.sums_bytes(splits) if splits > 1 else 0,
+        depth=variant.chunk_bytes // USUAL_CHUNK_BYTES,
     )
     form = Dot.FLOAT if matrix.computes_float16 else Dot.SIGNED
     return Candidate(
-        algorithm, (LAYOUT,), LAYOUT, work, form, tile, matrix=(matrix, gpu.subgroup_size)
+        algorithm,
+        (LAYOUT,),
+        LAYOUT,
+        work,
+        form,
+        tile,
+        matrix=(matrix, gpu.subgroup_size),
+        chunk_bytes=variant.chunk_bytes,
     )
 
 

@@ -116,7 +116,14 @@ def _candidate(g: Geometry, variant: Variant, matrix: CooperativeMatrix, gpu: Gp
         invocations=x * y * variant.local_size(gpu.subgroup_size),
     )
     return Candidate(
-        ALGORITHM, (LAYOUT,), LAYOUT, work, Dot.SIGNED, tile, matrix=(matrix, gpu.subgroup_size)
+        ALGORITHM,
+        (LAYOUT,),
+        LAYOUT,
+        work,
+        Dot.SIGNED,
+        tile,
+        matrix=(matrix, gpu.subgroup_size),
+        chunk_bytes=variant.chunk_bytes,
     )
 
 

@@ -130,9 +130,10 @@ def fitting_variants(
 
 
 def variant_of(variants: Sequence[Variant], choice: Candidate) -> Variant:
-    """The variant that makes a candidate's tile of its matrices."""
+    """The variant that makes a candidate's tile of its matrices, in chunks as long as its own."""
     assert choice.matrix is not None
-    return next(v for v in variants if v.tile(choice.matrix[0]) == choice.tile)
+    chosen = choice.tile, choice.chunk_bytes
+    return next(v for v in variants if (v.tile(choice.matrix[0]), v.chunk_bytes) == chosen)
 
 
 def in_column_order(rows: Int8, matrix: CooperativeMatrix) -> Int8:
