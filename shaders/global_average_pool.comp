@@ -6,6 +6,7 @@
 #include "int8.glsl"
 #include "layout.glsl"
 #include "requantize.glsl"
+#include "lane_sums.glsl"
 
 layout(local_size_x = 64) in;
 layout(constant_id = 1) const int INPUT_LAYOUT = 0;
@@ -25,8 +26,6 @@ layout(push_constant) uniform Parameters {
     int clamp_low;
     int clamp_high;
 };
-
-shared ivec4 partial_sums[64];
 
 void store_mean(int n, int channel_word, ivec4 sum) {
     ivec4 parameters = channel[0];
@@ -63,13 +62,8 @@ void sum_together() {
     for (int pixel = lane; pixel < height * width; pixel += 64) {
         sum += unpack_int8(word_at(n, channel_word, pixel / width, pixel % width));
     }
-    partial_sums[lane] = sum;
-    barrier();
-    if (lane != 0) return;
-    // One barrier and a short loop: software devices pay for barriers, and GPUs hardly for this.
-    ivec4 total = ivec4(0);
-    for (int i = 0; i < 64; i++) total += partial_sums[i];
-    store_mean(n, channel_word, total);
+    ivec4 total = sum_of_lanes(sum);
+    if (lane == 0) store_mean(n, channel_word, total);
 }
 
 void main() {

@@ -55,6 +55,7 @@ _LAVAPIPE = CostTable(
         "depthwise_rows": 1.8,
         "depthwise_dot": 1.5,
         "rows": 10.0,
+        "rows_together": 30.0,  # 64 lanes in turn, and barriers
         "workgroup_sum": 210.0,  # of means: 64 lanes in turn, and a barrier
         "lane_sum": 60.0,
         "coopmat": 8.0,  # one lane after the other: to test with, not to be fast

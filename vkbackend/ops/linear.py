@@ -15,6 +15,7 @@ from vkbackend.ops.base import (
     LOCAL_SIZE,
     Candidate,
     Dispatch,
+    Grid,
     Operator,
     Options,
     ceil_div,
@@ -27,6 +28,8 @@ from vkbackend.ops.conv2d.enumerate import enumerate_candidates, integer_forms
 from vkbackend.ops.conv2d.geometry import Geometry
 
 ROW_TILE = (1, 1)
+LANES_OVER_OUTPUTS = "rows"
+LANES_SHARE_K = "rows_together"
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,18 @@ class Linear(Operator):
         return [result.reshape(node.outputs[0].shape)]
 
     def candidates(self, node: BoundNode, gpu: GpuInfo) -> Options:
-        """`rows`: lanes over output channels, for few rows; and a pointwise convolution's ways."""
+        """For few rows `rows`, lanes over output channels, and `rows_together`, lanes that share
+        K; and a pointwise convolution's ways.
+        """
         geometry = self._geometry(node)
         kernels = [(dot, ROW_TILE) for dot in integer_forms(gpu)]
-        rows = enumerate_candidates("rows", geometry, gpu, kernels)
-        found = [rows, *(module.candidates(geometry, gpu) for module in (pointwise, coopmat))]
+        found = [
+            *(
+                enumerate_candidates(name, geometry, gpu, kernels, grid=_grid(geometry, name))
+                for name in (LANES_OVER_OUTPUTS, LANES_SHARE_K)
+            ),
+            *(module.candidates(geometry, gpu) for module in (pointwise, coopmat)),
+        ]
         return Options(
             tuple(candidate for options in found for candidate in options.eligible),
             tuple(rejected for options in found for rejected in options.rejected),
@@ -97,7 +107,7 @@ class Linear(Operator):
     def pack_weights(self, node: BoundNode, choice: Candidate) -> Mapping[str, Array]:
         """As conv2d packs them; for `rows` the words of one k lie together, channels fastest."""
         packed = dict(self._convolution().pack_weights(self._as_image(node), _tiled(choice)))
-        if choice.algorithm == "rows":
+        if choice.algorithm == LANES_OVER_OUTPUTS:
             geometry = self._geometry(node)
             words = packed["weights"].reshape(geometry.out_words, -1, 4)
             packed["weights"] = np.ascontiguousarray(words.transpose(1, 0, 2)).reshape(-1)
@@ -106,9 +116,10 @@ class Linear(Operator):
     def lower(self, node: BoundNode, choice: Candidate) -> Sequence[Dispatch]:
         """One dispatch, and with a split K another."""
         geometry = self._geometry(node)
-        if choice.algorithm != "rows":
+        if choice.algorithm not in (LANES_OVER_OUTPUTS, LANES_SHARE_K):
             return self._convolution().lower(self._as_image(node), choice)
         constants = geometry.constants(choice)
+        constants["LANES_SHARE_K"] = choice.algorithm == LANES_SHARE_K
         del constants["TILE_PIXELS"]
         return [
             Dispatch(
@@ -119,16 +130,23 @@ class Linear(Operator):
                     "Weights": weights_ref("weights"),
                     "Channels": weights_ref("channels"),
                 },
-                (ceil_div(geometry.out_words, LOCAL_SIZE), geometry.batch, 1),
+                _grid(geometry, choice.algorithm),
                 geometry.push(),
                 constants,
             )
         ]
 
 
+def _grid(geometry: Geometry, algorithm: str) -> Grid:
+    """A lane, or a workgroup, for four channels of a row."""
+    words = geometry.out_words
+    x = words if algorithm == LANES_SHARE_K else ceil_div(words, LOCAL_SIZE)
+    return x, geometry.batch, 1
+
+
 def _tiled(choice: Candidate) -> Candidate:
-    """The convolution algorithm whose packing `rows` starts from."""
-    if choice.algorithm != "rows":
+    """The convolution algorithm whose packing both kinds of rows start from."""
+    if choice.algorithm not in (LANES_OVER_OUTPUTS, LANES_SHARE_K):
         return choice
     layouts = choice.input_layouts, choice.output_layout
     return Candidate("pointwise", *layouts, choice.work, Dot(choice.dot), ROW_TILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 
 from vkbackend.gpu import INTEGER_DOTS, Dot, GpuInfo
@@ -35,7 +36,7 @@ LANES_TILES = ((7, 8), (4, 4))
 GPU_TILE_LIMIT = 16
 LONG_REQUANTIZE = ("fixed_single",)  # unrolled over a large tile, it compiles for many seconds
 FLOAT_PRODUCTS = 1024  # of int8 and int8, whose sum float32 holds exactly
-LANES_OVER_CHANNELS = ("rows",)  # algorithms whose lanes are not pixels
+LANES_OVER_CHANNELS = ("rows", "rows_together")  # algorithms whose lanes are not pixels
 
 
 def integer_forms(gpu: GpuInfo) -> Sequence[Dot]:
@@ -98,11 +99,13 @@ def enumerate_candidates(
     *,
     within_rows: bool = False,
     rounds: int | None = None,
+    grid: Grid | None = None,
 ) -> Options:
     """Every layout pair, form and tile that the GPU's limits allow.
 
     `scratch` is (bytes in use at once, dispatches). `within_rows`: no tile spans two rows.
-    `rounds` of four products make an output; else one per weight part, tap and input word.
+    `rounds` of four products make an output; else one per weight part, tap and input word. `grid`
+    is of workgroups that share outputs out in a way of their own.
     """
     eligible = []
     problems: dict[str, None] = {}
@@ -117,11 +120,13 @@ def enumerate_candidates(
             pixel_tiles = row_tiles(geometry, tile)
         outputs = _computed_outputs(algorithm, geometry, gpu, tile, pixel_tiles)
         macs = 4 * outputs * (rounds or _rounds(geometry, tile))
-        grid = _grid(geometry, tile, pixel_tiles)
+        workgroups = grid or _grid(geometry, tile, pixel_tiles)
         # A CPU's cores share workgroups out, a GPU's subgroups: those without work cost nothing.
         unit = LOCAL_SIZE if gpu.is_software else min(LOCAL_SIZE, gpu.subgroup_size)
-        invocations = ceil_div(pixel_tiles, unit) * unit * grid[1]
-        too_large = grid_problem(grid, gpu)
+        invocations = ceil_div(pixel_tiles, unit) * unit * workgroups[1]
+        if grid:
+            invocations = LOCAL_SIZE * math.prod(grid)
+        too_large = grid_problem(workgroups, gpu)
         for in_layout, out_layout in itertools.product(CHANNEL_PACKED, CHANNEL_PACKED):
             sizes = read[in_layout], written[out_layout]
             if problem := too_large or size_problem(sizes, gpu):
