@@ -198,7 +198,11 @@ _NVIDIA = CostTable(
         for algorithm in ("direct", "im2col", "pointwise")
         for layout, factor in (("4C", 1.3), ("4W4C", 1.15))
     }
-    | {("depthwise_rows", "4C"): 20.0, ("depthwise_rows", "4W4C"): 5.0},
+    | {
+        ("depthwise_rows", "4C"): 20.0,
+        ("depthwise_rows", "4W4C"): 5.0,
+        ("workgroup_sum", "4C"): 8.0,  # neighbouring lanes read distant words
+    },
     tile_factor={
         (4, 2): 1.0,
         (2, 2): 1.2,

@@ -216,7 +216,9 @@ def _product(geometry: Geometry, choice: Candidate, splits: int) -> Dispatch:
     matrix, subgroup_size = choice.matrix
     variant = variant_of(VARIANTS, choice)
     x, y, _ = grid_of(geometry, choice.tile, geometry.pixel_count)
-    several = _tiles_per_workgroup(geometry, choice.tile) if splits == 1 else 1
+    # A second tensor's words take the registers that the next tile's activations would.
+    has_other = len(choice.input_layouts) > 1
+    several = 1 if splits > 1 or has_other else _tiles_per_workgroup(geometry, choice.tile)
     return Dispatch(
         f"conv2d_coopmat.{'float16' if matrix.computes_float16 else 'int8'}",
         {
