@@ -47,6 +47,7 @@ VARIANTS = (
     Variant(2, 2, 4, 4, chunk_bytes=32),
     Variant(4, 1, 2, 4, chunk_bytes=32),
 )
+WEIGHT_BUFFERS = 2  # one is loaded while the other's products are made
 
 
 def gaps(g: Geometry) -> Pair:
@@ -114,6 +115,7 @@ def _candidate(g: Geometry, variant: Variant, matrix: CooperativeMatrix, gpu: Gp
         bytes_read=input_bytes(g),
         bytes_written=output_bytes(g),
         invocations=x * y * variant.local_size(gpu.subgroup_size),
+        depth=WEIGHT_BUFFERS,
     )
     return Candidate(
         ALGORITHM,
