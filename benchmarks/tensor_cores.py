@@ -13,6 +13,7 @@ with int8 on Vulkan, and of cuDNN in fp16; elsewhere those columns mean nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import sys
 import time
@@ -35,7 +36,7 @@ from vkbackend.graph import BoundNode
 from vkbackend.ops.base import Candidate
 from vkbackend.weights import WeightStore
 
-WARM_UP_S = 0.15
+WARM_UP_S = 0.5
 RUNS = 30
 TRIED = 6  # the cheapest by the cost table, of each layer
 # ExecuTorch's best, ncnn, cuDNN fp16; None: not measured.
@@ -87,7 +88,7 @@ def _check_cases(device: Device, *, all_tiles: bool) -> int:
 
 
 def fastest(case: Case, device: Device) -> tuple[float, Candidate, BoundNode]:
-    """The least median of the cheapest candidates, in microseconds."""
+    """The least median of the cheapest candidates, in microseconds, all sampled in turn."""
     (node,) = case.graph().bound_nodes()
     candidates = list(node.op.candidates(node, device.info).eligible)
     prices = Costs(device.info).prices_us(node, candidates)
@@ -95,22 +96,32 @@ def fastest(case: Case, device: Device) -> tuple[float, Candidate, BoundNode]:
     for _, candidate in sorted(zip(prices, candidates, strict=True), key=lambda entry: entry[0]):
         kernels.setdefault(replace(candidate, input_layouts=(), output_layout=""), candidate)
     weights = WeightStore(device)
-    found = []
-    for candidate in list(kernels.values())[:TRIED]:
-        contender = contender_of(node, candidate, device, weights)
-        if contender is not None:
-            found.append((_median_us(contender), candidate))
-            contender.close()
-    best_us, best = min(found, key=lambda entry: entry[0])
-    return best_us, best, node
+    with contextlib.ExitStack() as stack:
+        contenders = []
+        for candidate in list(kernels.values())[:TRIED]:
+            contender = contender_of(node, candidate, device, weights)
+            if contender is not None:
+                contenders.append(stack.enter_context(contextlib.closing(contender)))
+        medians = _medians_us(contenders)
+    best_us, best = min(zip(medians, contenders, strict=True), key=lambda entry: entry[0])
+    return best_us, best.candidate, node
 
 
-def _median_us(contender: Contender) -> float:
+def _medians_us(contenders: Sequence[Contender]) -> list[float]:
+    """In turn, after what wakes the GPU up: else the first one would be timed at lower clocks."""
     end_s = time.monotonic() + WARM_UP_S
     while time.monotonic() < end_s:
-        contender.stopwatch.run()
-    times = [contender.stopwatch.run() for _ in range(RUNS)]
-    return statistics.median(entry[contender.step] for entry in times if entry is not None)
+        for contender in contenders:
+            contender.stopwatch.run()
+    rounds = [[_time_us(contender) for contender in contenders] for _ in range(RUNS)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
+
+
+def _time_us(contender: Contender) -> float:
+    times = contender.stopwatch.run()
+    if times is None:
+        raise VkBackendError("this device has no time stamps, and layers are timed by its clock")
+    return times[contender.step]
 
 
 def layers(device: Device) -> str:
