@@ -13,7 +13,7 @@
 
 int images[TILE_PIXELS];
 ivec2 origins[TILE_PIXELS];  // (h, w) of the first tap
-int addresses[TILE_PIXELS];  // of a word that exists, even where the tap lies outside the image
+int addresses[TILE_PIXELS];  // of the next word; one that exists, even where the tap is outside
 int inside;  // bit p: whether the tap lies inside the image
 
 void locate_pixels() {
@@ -25,13 +25,13 @@ void locate_pixels() {
     }
 }
 
-void locate_tap(ivec4 dims, ivec2 offset, int first_word) {
+void locate_tap(ivec4 dims, ivec2 offset, int first_word, int first_offset) {
     inside = 0;
     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
         ivec2 at = origins[p] + offset;
         bool here = at.x >= 0 && at.x < dims.z && at.y >= 0 && at.y < dims.w;
         int address = channel_word_address(INPUT_LAYOUT, dims, images[p], first_word, at.x, at.y);
-        addresses[p] = here ? address : 0;
+        addresses[p] = (here ? address : 0) + first_offset;
         inside |= here ? 1 << p : 0;
     }
 }
@@ -52,10 +52,11 @@ void add_taps(int tile) {
     for (int part = 0; part < WEIGHT_PARTS; part++) {
         for (int tap_h = 0; tap_h < kernel.x; tap_h++) {
             for (int tap_w = 0; tap_w < kernel.y; tap_w++) {
-                locate_tap(dims, ivec2(tap_h, tap_w) * dilation, first_word);
+                locate_tap(dims, ivec2(tap_h, tap_w) * dilation, first_word, offsets.x);
                 for (int offset = offsets.x; offset < offsets.y; offset += stride) {
                     [[unroll]] for (int p = 0; p < TILE_PIXELS; p++) {
-                        int word = input_words[addresses[p] + offset];
+                        int word = input_words[addresses[p]];
+                        addresses[p] += stride;
                         activations[p] = prepare_activation((inside & 1 << p) != 0 ? word : zero_word);
                     }
                     accumulate(weight);

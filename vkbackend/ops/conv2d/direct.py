@@ -34,9 +34,6 @@ def candidates(geometry: Geometry, gpu: GpuInfo) -> Options:
 
 def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
     """One dispatch."""
-    # With a register less per pixel, Adreno's compiler tests taps anew in each round: 63 issue
-    # slots for 57 on A740.
-    constants = {**tile_constants(geometry, choice), "ONE_IMAGE": False}
     return [
         Dispatch(
             f"conv2d_direct.{choice.dot.value}",
@@ -47,6 +44,6 @@ def lower(geometry: Geometry, choice: Candidate) -> Sequence[Dispatch]:
             },
             tile_grid(geometry, choice.tile, geometry.pixel_count),
             geometry.push(choice.tile[1]),
-            constants,
+            tile_constants(geometry, choice),
         )
     ]
