@@ -54,9 +54,12 @@ def kernels(gpu: GpuInfo, layout: str) -> Iterator[tuple[str, str, tuple[int, in
     for name in ("conv2d_gemm", "conv2d_direct", "conv2d_direct_rows"):
         for dot in (*INTEGER_DOTS, Dot.FLOAT):
             for tile in FLOAT_TILES if dot is Dot.FLOAT else TILES:
-                constants = (*both, ("TILE_PIXELS", tile[0]), ("TILE_WORDS", tile[1]))
-                if name != "conv2d_direct":
-                    constants = (*constants, ("ONE_IMAGE", True))
+                constants = (
+                    *both,
+                    ("TILE_PIXELS", tile[0]),
+                    ("TILE_WORDS", tile[1]),
+                    ("ONE_IMAGE", True),
+                )
                 if name == "conv2d_direct_rows":
                     constants = (
                         *constants,
